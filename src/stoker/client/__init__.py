@@ -1,0 +1,1 @@
+"""Ask: submit jobs, wait for them, watch them, from any program."""

@@ -1,0 +1,61 @@
+"""Submitting while no daemon runs: straight into the store, so that nothing is lost; it runs when one starts.
+
+Only when nobody holds the store: one writing process a file is what keeps SQLite fast and fair, so while a daemon is
+starting or stopping its client waits for the socket instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stoker.model.command import Command
+from stoker.model.errors import AlreadyRunning
+from stoker.model.job import Submitted
+from stoker.model.request import Request, resolve
+from stoker.settings import Settings
+from stoker.store.sqlite import SqliteStore
+from stoker.wire.endpoint import make_private_folder
+
+
+@contextmanager
+def held(path: Path) -> Iterator[int]:
+    """Hold the store at ``path`` alone. Raises :class:`AlreadyRunning` when somebody else does."""
+    make_private_folder(path.parent)
+    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"another daemon works on {path}; a store belongs to one daemon at a time") from None
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def submit(
+    settings: Settings, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
+) -> list[Submitted | Exception]:
+    """Store the requests. A command that is not at hand gets the settings a command has by default."""
+    with held(settings.store_path):
+        return asyncio.run(_submit(settings.store_path, requests, commands))
+
+
+async def _submit(
+    path: Path, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
+) -> list[Submitted | Exception]:
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        specs = [commands.get(request.command) for request in requests]
+        now = store.now()
+        return await store.submit(
+            [resolve(request, spec.spec if spec else None, now) for request, spec in zip(requests, specs, strict=True)]
+        )
+    finally:
+        await store.close()

@@ -1,0 +1,339 @@
+"""The client for ordinary code: every call blocks until it is answered.
+
+Connections are kept and used again; a conversation that waits has one to itself, so threads do not wait for each other.
+A line that broke is made anew once per call, which is safe: whatever may be sent twice carries an id of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from stoker import settings as settings_module
+from stoker.client import core
+from stoker.model import ids
+from stoker.model.command import Command
+from stoker.model.errors import AlreadyRunning, DaemonError, DaemonSilent, DaemonUnavailable, WaitTimeout
+from stoker.model.job import Progress, Submitted
+from stoker.model.request import Request
+from stoker.settings import Settings
+from stoker.wire import endpoint, messages
+from stoker.wire.records import EventRecord, JobRecord
+
+T = TypeVar("T")
+R = TypeVar("R")
+RECV = 1 << 16
+STARTING = 5.0
+"""Seconds to wait for the socket of a daemon that holds the store but does not listen (it starts or stops)."""
+
+
+class Line:
+    """One connection. Raises DaemonError when it breaks or stays silent."""
+
+    def __init__(self, address: str, silence: float, token: str) -> None:
+        self._address = address
+        self._silence = silence
+        self._sock = endpoint.connect(address, silence)
+        self._talk = core.Conversation(token=token or None)
+        self._inbox: list[messages.Message] = []
+        self._sock.sendall(self._talk.hello())
+
+    def ask(self, method: str, params: Any, kind: type[T], wait: bool | None = None) -> T:
+        number, line = self._talk.call(method, params, wait)
+        self._send(line)
+        while True:
+            message = self.next()
+            if isinstance(message, messages.Return | messages.Error) and message.id == number:
+                return core.read(message, kind)
+
+    def next(self) -> messages.Message:
+        """The next message; waits for it."""
+        while not self._inbox:
+            try:
+                data = self._sock.recv(RECV)
+            except TimeoutError:
+                raise DaemonSilent(f"the daemon at {self._address} said nothing for {self._silence:g} s") from None
+            except OSError as error:
+                raise endpoint.unreachable(self._address, error) from None
+            if not data:
+                raise DaemonUnavailable(f"the daemon at {self._address} closed the connection")
+            self._inbox = self._talk.feed(data)
+        return self._inbox.pop(0)
+
+    def _send(self, line: bytes) -> None:
+        try:
+            self._sock.sendall(line)
+        except OSError as error:
+            raise endpoint.unreachable(self._address, error) from None
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class Client:
+    """Talks to the daemon of this project, or of the one that ``address`` names (a path or ``tcp://host:port``).
+
+    Safe to share between threads, and across a fork (a child makes its own connections). ``timeout`` is how many
+    seconds of silence mean that the daemon is gone; a long job keeps the line alive by pings, so it bounds no job.
+    """
+
+    def __init__(
+        self, address: str | None = None, *, token: str | None = None, timeout: float = core.SILENCE,
+        settings: Settings | None = None,
+    ) -> None:  # fmt: skip
+        self.settings = settings or settings_module.load({"socket": address} if _is_path(address) else None)
+        self.address = address or str(self.settings.socket_path)
+        self._token = token if token is not None else self.settings.token
+        self._timeout = timeout
+        self._idle: list[Line] = []
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def try_connect(self) -> bool:
+        """Whether a daemon answers; never raises."""
+        try:
+            self.ask("ping", timeout=1.0)
+        except DaemonError:
+            return False
+        return True
+
+    def ask(self, method: str, kind: type[Any] = object, *, timeout: float | None = None, **params: Any) -> Any:
+        """Call a method of the daemon; ``kind`` is the type to read the answer as."""
+        return self._again(lambda line: line.ask(method, params, kind), timeout)
+
+    def submit(self, command: Command[..., R] | str, /, *args: Any, **kwargs: Any) -> JobHandle[R]:
+        """Store a job and return at once. Options (``user``, ``delay``, ``priority``, …) go beside the input.
+
+        With no daemon running the job is stored all the same. Raises InvalidInput and other RequestErrors; when this
+        returns, the job is on disk.
+        """
+        inputs, options = core.split_options(_parameters(command), kwargs)
+        return self.submit_request(command, core.request(command, args, inputs, options))
+
+    def submit_request(self, command: Command[..., R] | str, request: Request) -> JobHandle[R]:
+        (answer,) = self.submit_requests([request], {command.name: command} if isinstance(command, Command) else {})
+        if isinstance(answer, Exception):
+            raise answer
+        return JobHandle(self, answer.id, command if isinstance(command, Command) else None, answer.created)
+
+    def submit_many(self, command: Command[..., R] | str, inputs: Sequence[Any], **options: Any) -> list[JobHandle[R]]:
+        """Store many jobs of one command in one transaction, all or none: each input is the record, or a mapping of
+        the parameters."""
+        typed = command if isinstance(command, Command) else None
+        requests = [
+            core.request(command, (), one, options)
+            if typed and isinstance(one, Mapping) and typed.signature.record is None
+            else core.request(command, (one,), {}, options)
+            for one in inputs
+        ]
+        answers = self.submit_requests(requests, {typed.name: typed} if typed else {})
+        handles = []
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+            handles.append(JobHandle(self, answer.id, typed, answer.created))
+        return handles
+
+    def submit_requests(
+        self, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
+    ) -> list[Submitted | Exception]:
+        """Store requests that are packed already; straight into the store when no daemon runs."""
+
+        def send(line: Line) -> list[Submitted | Exception]:
+            if len(requests) == 1:
+                return [line.ask("submit", requests[0], Submitted)]
+            return list(line.ask("submit_many", {"jobs": requests}, list[Submitted]))
+
+        deadline = time.monotonic() + STARTING
+        while True:
+            try:
+                return self._again(send)
+            except DaemonUnavailable as gone:
+                if self.address.startswith("tcp://"):
+                    raise
+                # not at the top: the zygote imports this module, and must never import the store
+                from stoker.client import offline
+
+                try:
+                    return offline.submit(self.settings, requests, commands)
+                except AlreadyRunning:
+                    if time.monotonic() > deadline:
+                        raise gone from None
+                    time.sleep(0.05)
+
+    def call(self, command: Command[..., R] | str, /, *args: Any, **kwargs: Any) -> R:
+        """Submit and wait: the handler's value. Raises JobFailed or JobCancelled.
+
+        A command declared ``wait=False`` answers at once, with the job's id.
+        """
+        handle = self.submit(command, *args, **kwargs)
+        if isinstance(command, Command) and not command.spec.wait:
+            return handle.id  # type: ignore[return-value]
+        return handle.result()
+
+    def job(self, id: str) -> JobHandle[Any]:
+        """A handle of a job by its id; nothing is asked yet."""
+        return JobHandle(self, ids.job_id(id), None, False)
+
+    def jobs(self, **filter: Any) -> list[JobRecord]:
+        """Jobs, newest first: ``status``, ``command``, ``product``, ``user``, ``tag``, ``limit``, ``before``."""
+        found: list[JobRecord] = self.ask("jobs", list[JobRecord], **filter)
+        return found
+
+    def stats(self) -> dict[str, Any]:
+        """Uptime, slots, queue and rates of the daemon."""
+        found: dict[str, Any] = self.ask("stats", dict[str, Any])
+        return found
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for line in idle:
+            line.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def line(self, timeout: float | None = None) -> Iterator[Line]:
+        """A connection of one's own for a while: kept for the next when left well, closed when it broke."""
+        line = self._take() or Line(self.address, timeout or self._timeout, self._token)
+        try:
+            yield line
+        except BaseException as error:
+            if isinstance(error, DaemonError) or not isinstance(error, Exception):
+                line.close()
+            else:
+                self._give(line)
+            raise
+        self._give(line)
+
+    def _again(self, talk: Callable[[Line], T], timeout: float | None = None) -> T:
+        """Talk over a kept connection; if that one turns out to be dead, over a new one."""
+        line = self._take()
+        if line is not None:
+            try:
+                value = talk(line)
+            except DaemonUnavailable:
+                line.close()
+                self.close()
+            except DaemonSilent:
+                line.close()
+                raise
+            except Exception:
+                self._give(line)
+                raise
+            else:
+                self._give(line)
+                return value
+        with self.line(timeout) as fresh:
+            return talk(fresh)
+
+    def _take(self) -> Line | None:
+        with self._lock:
+            if self._pid != os.getpid():
+                self._idle, self._pid = [], os.getpid()
+            return self._idle.pop() if self._idle else None
+
+    def _give(self, line: Line) -> None:
+        with self._lock:
+            self._idle.append(line)
+
+
+def _is_path(address: str | None) -> bool:
+    return address is not None and not address.startswith("tcp://")
+
+
+def _parameters(command: Command[..., Any] | str) -> Sequence[str]:
+    return command.signature.parameters if isinstance(command, Command) else ()
+
+
+class JobHandle(Generic[R]):
+    """One submitted job. ``created`` is False when the submission stood for a job that was there already."""
+
+    def __init__(self, client: Client, id: str, command: Command[..., R] | None, created: bool) -> None:
+        self._client = client
+        self._command = command
+        self.id = id
+        self.created = created
+
+    def record(self) -> JobRecord:
+        """Everything about the job, and why it waits if it does."""
+        found: JobRecord = self._client.ask("job", JobRecord, job=self.id)
+        return found
+
+    def status(self) -> str:
+        """``new``, ``running``, ``completed``, ``failed`` or ``cancelled``."""
+        return self.record().status
+
+    def progress(self) -> Progress | None:
+        """The newest progress report."""
+        return self.record().progress
+
+    def wait(self, timeout: float | None = None) -> JobRecord:
+        """Wait until the job has ended. Raises :class:`WaitTimeout` after ``timeout`` seconds; the job goes on."""
+        found: JobRecord = self._client.ask("wait", JobRecord, job=self.id, seconds=timeout)
+        if not found.ended:
+            raise WaitTimeout(f"{found.name} {self.id} is {found.status} after {timeout:g} s; it goes on")
+        return found
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait, and return the handler's value: of its declared type when the command is at hand, else plain JSON
+        values. Raises JobFailed, JobCancelled or WaitTimeout."""
+        raw = core.result(self.wait(timeout))
+        if self._command is not None:
+            value: R = self._command.signature.output.decode(bytes(raw))
+            return value
+        plain: R = msgspec.json.decode(raw)
+        return plain
+
+    def events(self, after: int = 0, *, follow: bool = True) -> Iterator[EventRecord]:
+        """What the job says, from the beginning or from a cursor, each once and in order; until it has ended, or
+        until now with ``follow=False``."""
+        if not follow:
+            yield from self._client.ask("events", list[EventRecord], job=self.id, after=after)
+            return
+        with self._client.line() as line:
+            line.ask("subscribe", {"job": self.id, "after": after}, object)
+            while True:
+                message = line.next()
+                if not isinstance(message, messages.Event) or message.topic != f"job:{self.id}":
+                    continue
+                if message.event == "end":
+                    return
+                yield msgspec.json.decode(message.data, type=EventRecord)
+
+    def stream(self) -> Iterator[Any]:
+        """The pieces that the handler writes with ``ctx.stream``, as they come."""
+        return (event.value() for event in self.events() if event.kind == "chunk")
+
+    def logs(self, *, follow: bool = False) -> Iterator[str]:
+        """Log lines and captured output as text."""
+        for event in self.events(follow=follow):
+            value = event.value()
+            if event.kind == "log":
+                yield str(value.get("message", ""))
+            elif event.kind in ("stdout", "stderr"):
+                yield str(value)
+
+    def cancel(self, reason: str = "cancelled by a client") -> JobRecord:
+        """Cancel: a waiting job at once, a running one by exception, then SIGTERM, then SIGKILL of all it started."""
+        found: JobRecord = self._client.ask("cancel", JobRecord, job=self.id, reason=reason)
+        return found
+
+    def retry(self) -> JobRecord:
+        """Run an ended job again, with its attempts counted from the start."""
+        found: JobRecord = self._client.ask("retry", JobRecord, job=self.id)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}>"

@@ -1,0 +1,223 @@
+"""A command: a registered handler with typed input and output, its limits, and how it is run.
+
+:class:`CommandSpec` is the part that travels: plain data that the zygote announces to the router. :class:`Command` is
+the part that stays with the code: the function and its types.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import msgspec
+
+from stoker.model import quantities
+from stoker.model.errors import AppError
+from stoker.model.job import OnDuplicate, Unique
+from stoker.model.job import priority as read_priority
+from stoker.model.schema import Signature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
+
+
+class Isolation(StrEnum):
+    """Where a job runs."""
+
+    FORK = "fork"
+    """A fresh process, forked from the warm zygote for this one job."""
+    ASYNC = "async"
+    """A task on the event loop of a long-lived resident."""
+    THREAD = "thread"
+    """A thread of a long-lived resident."""
+    INLINE = "inline"
+    """In the zygote itself, without a fork: for answers that take no time. Nothing else is forked meanwhile."""
+
+
+class Backoff(msgspec.Struct, frozen=True):
+    """When a failed attempt is tried again: ``base * factor**(n-1)`` seconds, at most ``cap``, less up to ``jitter``.
+
+    With the defaults: about 1, 2, 4, 8 … seconds, each between half and all of that.
+    """
+
+    retries: int = 0
+    base: float = 1.0
+    factor: float = 2.0
+    cap: float = 3600.0
+    jitter: float = 0.5
+
+    def delay(self, attempt: int, chance: float) -> float:
+        """Seconds to wait after the ``attempt``-th try; ``chance`` in [0, 1) picks the jitter."""
+        exponent = min(attempt - 1, 64)
+        full = min(self.cap, self.base * self.factor**exponent)
+        return full * (1.0 - self.jitter * chance)
+
+
+class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What the router knows of a command. Sizes are bytes, times are seconds, None is "no limit"."""
+
+    name: str
+    isolation: Isolation | None = None
+    timeout: float | None = None
+    memory: int | None = None
+    output: int | None = None
+    backoff: Backoff = Backoff()
+    once: bool = False
+    priority: int = 0
+    concurrency: int | None = None
+    key: str | None = None
+    key_limit: int = 1
+    interval: float | None = None
+    expires: float | None = None
+    unique: Unique | None = None
+    wait: bool = True
+    callers: tuple[str, ...] = ("script", "web")
+    secret: tuple[str, ...] = ()
+    is_async: bool = False
+    doc: str = ""
+    schema: dict[str, Any] = {}
+    fingerprint: str = ""
+
+    @property
+    def product(self) -> str:
+        return self.name.partition(".")[0]
+
+    def isolated(self, default: Isolation) -> Isolation:
+        """How this command runs where the daemon's default is ``default``.
+
+        A default of ``async`` means "in residents": coroutines on the loop, plain functions in threads.
+        """
+        if self.isolation is not None:
+            return self.isolation
+        if default is Isolation.ASYNC and not self.is_async:
+            return Isolation.THREAD
+        return default
+
+
+class Command(Generic[P, R]):
+    """A registered handler. Calling it calls the function, so tests need no daemon."""
+
+    def __init__(self, handler: Callable[P, R], spec: CommandSpec, signature: Signature, rules: RetryRules) -> None:
+        self.handler = handler
+        self.spec = spec
+        self.signature = signature
+        self.rules = rules
+        self.__doc__ = handler.__doc__
+        self.__name__ = getattr(handler, "__name__", spec.name)
+        self.__wrapped__ = handler
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.handler(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<command {self.spec.name}>"
+
+
+class RetryRules(msgspec.Struct, frozen=True):
+    """Which exceptions are worth another attempt."""
+
+    on: tuple[type[BaseException], ...] = (Exception,)
+    never: tuple[type[BaseException], ...] = ()
+
+    def worth(self, error: BaseException) -> bool:
+        return isinstance(error, self.on) and not isinstance(error, self.never)
+
+
+def check_name(what: str, name: str) -> str:
+    if not _NAME.match(name):
+        raise AppError(f"{name!r} cannot be the name of a {what}: letters, digits, '_' and '-' only")
+    return name
+
+
+def define(
+    product: str,
+    handler: Callable[..., Any],
+    *,
+    name: str | None = None,
+    isolation: str | Isolation | None = None,
+    timeout: float | str | None = None,
+    memory: int | str | None = None,
+    output: int | str | None = None,
+    retries: int = 0,
+    backoff: Backoff | None = None,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
+    never_retry: type[BaseException] | tuple[type[BaseException], ...] = (),
+    once: bool = False,
+    priority: int | str = 0,
+    concurrency: int | None = None,
+    key: str | None = None,
+    key_limit: int = 1,
+    rate: str | None = None,
+    expires: float | str | None = None,
+    unique: bool | Unique | str | None = None,
+    wait: bool = True,
+    callers: tuple[str, ...] = ("script", "web"),
+    secret: tuple[str, ...] = (),
+) -> tuple[CommandSpec, Signature, RetryRules]:
+    """Read a handler's signature and the decorator's options into the values a :class:`Command` is made of.
+
+    Raises :class:`AppError`, naming the command, for anything that makes no sense.
+    """
+    own = check_name("command", name or str(getattr(handler, "__name__", "")))
+    full = f"{product}.{own}"
+    try:
+        signature = Signature.of(handler)
+        spec = CommandSpec(
+            name=full,
+            isolation=None if isolation is None else Isolation(isolation),
+            timeout=_positive("timeout", None if timeout is None else quantities.seconds(timeout)),
+            memory=None if memory is None else quantities.size(memory),
+            output=None if output is None else quantities.size(output),
+            backoff=msgspec.structs.replace(backoff or Backoff(), retries=_count("retries", retries, 0)),
+            once=once,
+            priority=read_priority(priority),
+            concurrency=None if concurrency is None else _count("concurrency", concurrency, 1),
+            key=key,
+            key_limit=_count("key_limit", key_limit, 1),
+            interval=None if rate is None else quantities.rate(rate),
+            expires=None if expires is None else quantities.seconds(expires),
+            unique=_unique(unique),
+            wait=wait,
+            callers=tuple(callers),
+            secret=tuple(secret),
+            is_async=inspect.iscoroutinefunction(handler),
+            doc=inspect.cleandoc(handler.__doc__ or ""),
+            schema=signature.schema(),
+            fingerprint=signature.fingerprint(),
+        )
+    except (ValueError, TypeError) as error:
+        raise AppError(f"command {full}: {error}") from error
+    return spec, signature, RetryRules(_classes(retry_on), _classes(never_retry))
+
+
+def _positive(what: str, value: float | None) -> float | None:
+    if value is not None and value <= 0:
+        raise ValueError(f"{what} must be more than 0; leave it out for no limit")
+    return value
+
+
+def _count(what: str, value: int, least: int) -> int:
+    if value < least:
+        raise ValueError(f"{what} must be {least} or more, not {value}")
+    return value
+
+
+def _classes(given: type[BaseException] | tuple[type[BaseException], ...]) -> tuple[type[BaseException], ...]:
+    return given if isinstance(given, tuple) else (given,)
+
+
+def _unique(given: bool | Unique | str | None) -> Unique | None:
+    if isinstance(given, Unique):
+        return given
+    if isinstance(given, str):
+        return Unique(on_duplicate=OnDuplicate(given))
+    return Unique() if given else None

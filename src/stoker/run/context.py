@@ -1,0 +1,161 @@
+"""What a handler receives: who asked, and how to be heard while it works."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from stoker.model import ids
+from stoker.model.command import Command
+from stoker.model.event import EventKind
+from stoker.model.schema import JsonCodec
+from stoker.run import environ
+from stoker.run.line import Line
+from stoker.wire.frames import Assign, Progressed, Said
+
+T = TypeVar("T")
+_json = JsonCodec()
+
+
+class Stream:
+    """Streamed output of a job: pieces that a reader gets in order, each once, while the job runs or later."""
+
+    def __init__(self, say: Callable[[EventKind, bytes], None]) -> None:
+        self._say = say
+
+    def write(self, chunk: Any) -> None:
+        """Send one piece: text, or anything JSON can say."""
+        self._say(EventKind.CHUNK, _json.encode(chunk))
+
+
+class Context:
+    """The running job, seen from its handler. Ask for it by annotating a parameter with this class.
+
+    Every method may be called from any thread of the handler.
+    """
+
+    __stoker_context__ = True
+
+    def __init__(self, assign: Assign, line: Line) -> None:
+        self._assign = assign
+        self._line = line
+        self._asks = 0
+        self._deferred: deque[Callable[[], Any]] = deque()
+        self._exits = contextlib.ExitStack()
+        self.stream = Stream(self._say)
+
+    @property
+    def job(self) -> str:
+        """The job's id; the same for every attempt."""
+        return self._assign.job
+
+    @property
+    def command(self) -> str:
+        return self._assign.command
+
+    @property
+    def attempt(self) -> int:
+        """Which try this is, from 1."""
+        return self._assign.attempt
+
+    @property
+    def user(self) -> str | None:
+        """On whose behalf the job was submitted."""
+        return self._assign.user
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self._assign.tags
+
+    def progress(self, percent: float | None = None, message: str | None = None, *, step: str | None = None) -> None:
+        """Say how far the job is: ``percent`` from 0 to 100, None when unknown. The newest stands on the job."""
+        if percent is not None and not 0 <= percent <= 100:
+            raise ValueError(f"percent lies between 0 and 100, not {percent}")
+        self._line.send(Progressed(self._assign.run, percent, message, step))
+
+    def log(self, message: str, level: str = "info", **fields: Any) -> None:
+        """Write a line to the job's log, with fields of any JSON value."""
+        self._say(EventKind.LOG, _json.encode({"level": level, "message": message, **fields}))
+
+    def emit(self, event: str, data: Any = None) -> None:
+        """Send a custom event to whoever watches this job; it is kept with the job."""
+        self._say(EventKind.EMIT, _json.encode({"event": event, "data": data}))
+
+    def submit(self, command: Command[..., Any] | str, /, *args: Any, **kwargs: Any) -> str:
+        """Submit another job on behalf of the same user; its id. Stored when this returns.
+
+        Safe to repeat: a second attempt of this job submits the same jobs under the same ids, in the order of the
+        calls, and gets back those that are there.
+        """
+        return self._submitted(self._line.ask("submit", self._request(command, args, kwargs)))
+
+    async def asubmit(self, command: Command[..., Any] | str, /, *args: Any, **kwargs: Any) -> str:
+        """The same from a coroutine."""
+        return self._submitted(await self._line.aask("submit", self._request(command, args, kwargs)))
+
+    def ask(self, method: str, **params: Any) -> Any:
+        """Ask the router: any method a script may call, such as ``stats`` or ``job``. Raises StokerError."""
+        return msgspec.json.decode(self._line.ask(method, _json.encode(params)))
+
+    async def aask(self, method: str, **params: Any) -> Any:
+        """The same from a coroutine."""
+        return msgspec.json.decode(await self._line.aask(method, _json.encode(params)))
+
+    def later(self, action: Callable[[], Any]) -> None:
+        """Run ``action`` after the current code: on the next turn of the loop in a coroutine, else when the handler
+        has returned and before its result is reported."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._deferred.append(action)
+        else:
+            loop.call_soon(action)
+
+    def cleanup(self, action: Callable[[], Any]) -> None:
+        """Run ``action`` when the handler ends, however it ends short of being killed; last registered, first run."""
+        self._exits.callback(action)
+
+    def enter(self, manager: contextlib.AbstractContextManager[T]) -> T:
+        """Enter a context manager that is left when the handler ends."""
+        return self._exits.enter_context(manager)
+
+    @contextlib.contextmanager
+    def environment(self, values: Mapping[str, str]) -> Iterator[None]:
+        """Have ``values`` in ``os.environ`` within the block, for this job alone: another job never sees them, also
+        where both share a process."""
+        with environ.private(values):
+            yield
+
+    def run_deferred(self) -> None:
+        """Run what :meth:`later` put off. For the executor."""
+        while self._deferred:
+            self._deferred.popleft()()
+
+    def close(self) -> None:
+        """Run the clean-ups. For the executor."""
+        self._exits.close()
+
+    def _say(self, kind: EventKind, data: bytes) -> None:
+        self._line.send(Said(self._assign.run, kind, time.time(), data))
+
+    def _request(self, command: Command[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        self._asks += 1
+        if isinstance(command, Command):
+            input = command.signature.pack(args, kwargs)
+        elif args:
+            raise TypeError("a command given by name takes its input as keywords")
+        else:
+            input = _json.encode(kwargs)
+        name = command.name if isinstance(command, Command) else command
+        id = f"{ids.job_id(self.job)[:56]}-{self._asks}"
+        return _json.encode({"command": name, "input": msgspec.Raw(input), "user": self.user, "id": id})
+
+    @staticmethod
+    def _submitted(answer: bytes) -> str:
+        return str(msgspec.json.decode(answer)["id"])

@@ -1,0 +1,176 @@
+"""A run, as a pipeline of small steps over one value.
+
+    resolve → validate → perform → capture
+
+Each step takes the :class:`Run` and adds to it; the first that finds the end sets ``outcome``, and the rest are passed
+by. What a step raises by mistake is the job's failure, never the process's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stoker.model import interrupt
+from stoker.model.command import Command
+from stoker.model.errors import InvalidInput
+from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Retry, Snoozed
+from stoker.model.quantities import show_seconds, show_size
+from stoker.run.context import Context
+from stoker.run.line import Line
+from stoker.wire.frames import Assign, Ended
+
+Commands = Mapping[str, Command[Any, Any]]
+TRACEBACK_MAX = 16_000
+"""Characters of a traceback kept; its end, which says what happened."""
+
+
+class Run:
+    """One attempt on its way through the pipeline."""
+
+    def __init__(self, assign: Assign, line: Line, result_max: int) -> None:
+        self.assign = assign
+        self.context = Context(assign, line)
+        self.result_max = result_max
+        self.command: Command[Any, Any] | None = None
+        self.arguments: dict[str, Any] = {}
+        self.value: Any = None
+        self.outcome: Outcome | None = None
+        self.started = time.time()
+
+    @property
+    def ended(self) -> Ended:
+        assert self.outcome is not None
+        return Ended(self.assign.run, self.outcome, self.started)
+
+
+def resolve(run: Run, commands: Commands) -> None:
+    """Find the handler by its registered name; nothing is ever imported by a name from data."""
+    run.command = commands.get(run.assign.command)
+    if run.command is None:
+        run.outcome = Failed(Fault("UnknownCommand", f"no product registers {run.assign.command}"))
+
+
+def validate(run: Run) -> None:
+    """Check the input against the handler's types, again: the code may be newer than the job."""
+    assert run.command is not None
+    signature = run.command.signature
+    try:
+        run.arguments = signature.arguments(run.assign.input)
+    except InvalidInput as error:
+        run.outcome = Failed(Fault("InvalidInput", error.message))
+        return
+    if signature.context is not None:
+        run.arguments[signature.context] = run.context
+
+
+def perform(run: Run) -> None:
+    """Call the handler, in this thread; a coroutine gets a loop of its own."""
+    assert run.command is not None
+    run.started = time.time()
+    value = run.command.handler(**run.arguments)
+    run.value = asyncio.run(value) if asyncio.iscoroutine(value) else value
+    run.context.run_deferred()
+
+
+async def perform_async(run: Run) -> None:
+    """Call the handler as a task of the loop that runs already."""
+    assert run.command is not None
+    run.started = time.time()
+    run.value = await run.command.handler(**run.arguments)
+
+
+def capture(run: Run) -> None:
+    """The handler's value as JSON, in bounds."""
+    assert run.command is not None
+    try:
+        data = run.command.signature.output.encode(run.value)
+    except InvalidInput as error:
+        run.outcome = Failed(Fault("InvalidOutput", f"the handler returned what it does not declare: {error.message}"))
+        return
+    if len(data) > run.result_max:
+        run.outcome = Failed(
+            Fault("ResultTooLarge", f"the result has {show_size(len(data))}, more than {show_size(run.result_max)}; "
+                  "write it to a file and return its name")
+        )  # fmt: skip
+        return
+    run.outcome = Done(data)
+
+
+def execute(run: Run, commands: Commands) -> None:
+    """The whole pipeline for a process or a thread."""
+    with _named(run):
+        resolve(run, commands)
+        if run.outcome is None:
+            validate(run)
+        if run.outcome is None:
+            with contextlib.closing(run.context):
+                perform(run)
+            capture(run)
+
+
+async def execute_async(run: Run, commands: Commands) -> None:
+    """The whole pipeline for a task."""
+    with _named(run):
+        resolve(run, commands)
+        if run.outcome is None:
+            validate(run)
+        if run.outcome is None:
+            with contextlib.closing(run.context):
+                await perform_async(run)
+            capture(run)
+
+
+@contextlib.contextmanager
+def _named(run: Run) -> Iterator[None]:
+    """Every exception becomes one of the closed set of outcomes."""
+    try:
+        yield
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        run.outcome = outcome_of(error, run)
+
+
+def outcome_of(error: BaseException, run: Run) -> Outcome:
+    """What an exception out of a handler means."""
+    match error:
+        case interrupt.Snooze():
+            return Snoozed(error.after, error.reason)
+        case interrupt.Cancel():
+            return Cancelled(str(error))
+        case interrupt.Retry():
+            return Retry(Fault("Retry", str(error)), error.after)
+        case interrupt.TimeLimitExceeded():
+            return Retry(Fault("TimeLimit", error.reason, _trace(error)))
+        case interrupt.CancelRequested():
+            return Cancelled(error.reason)
+        case interrupt.DaemonGone():
+            return Lost(Fault("DaemonGone", error.reason), Blame.HOUSE)
+        case SystemExit():
+            return Lost(Fault("SystemExit", f"the handler called sys.exit({error.code!r}) instead of returning"))
+        case asyncio.CancelledError():
+            return Cancelled("the handler's task was cancelled")
+        case MemoryError() if run.assign.memory:
+            return Retry(Fault("MemoryLimit", f"memory {show_size(run.assign.memory)} exceeded", _trace(error)))
+    fault = Fault(type(error).__name__, str(error), _trace(error))
+    if run.command is not None and run.command.rules.worth(error):
+        return Retry(fault)
+    return Failed(fault)
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback from the handler on; our own frames tell a user nothing."""
+    frames = error.__traceback__
+    while frames is not None and "/stoker/run/" in frames.tb_frame.f_code.co_filename and frames.tb_next is not None:
+        frames = frames.tb_next
+    text = "".join(traceback.format_exception(type(error), error, frames))
+    return text[-TRACEBACK_MAX:]
+
+
+def time_limit(seconds: float) -> str:
+    return f"time limit {show_seconds(seconds)} exceeded"

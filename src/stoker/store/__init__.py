@@ -1,0 +1,1 @@
+"""Remember: what is kept, and the drivers that keep it."""

@@ -1,0 +1,192 @@
+"""What a store guarantees. Two drivers keep these promises; one contract suite checks both.
+
+Common to every method:
+
+* it returns only after what it wrote is committed and will survive the loss of power (SQLite: WAL with FULL);
+* it judges time by the store's own clock, :meth:`Store.now`; callers never bring a "now" of their own;
+* writes about an attempt carry its fence and do nothing when the fence is no longer the job's newest;
+* it raises a :class:`~stoker.model.errors.StoreError` for trouble of the store and a
+  :class:`~stoker.model.errors.RequestError` for a request that is refused; either way nothing was written for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from stoker.model.event import Event, NewEvent
+from stoker.model.job import Claimed, Job, Progress, State, Submission, Submitted
+from stoker.model.settle import Ending
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """How many jobs of one command may be claimed now.
+
+    ``room`` is what this node has slots for. ``limit`` bounds the jobs of the command that run anywhere at one time,
+    ``interval`` is the least number of seconds between two starts.
+    """
+
+    command: str
+    room: int
+    limit: int | None = None
+    interval: float | None = None
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """The end of one attempt, and the events that belong before it."""
+
+    seq: int
+    fence: int
+    ending: Ending
+    events: tuple[NewEvent, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True):
+    """News of a running attempt. Nothing is stored when the fence is old."""
+
+    seq: int
+    fence: int
+    events: tuple[NewEvent, ...] = ()
+    progress: Progress | None = None
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """Whether a report was taken, and the cursor of its first event; they are numbered without a gap."""
+
+    taken: bool
+    first: int | None = None
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which jobs to list. ``before`` is the ``seq`` of the last job of the page before: pages by key, newest first."""
+
+    state: State | None = None
+    command: str | None = None
+    product: str | None = None
+    user: str | None = None
+    tag: str | None = None
+    before: int | None = None
+    limit: int = 10
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How many jobs are in each state; ``waits`` splits the new ones; ended ones are those still kept."""
+
+    new: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    ready: int = 0
+    scheduled: int = 0
+    held: int = 0
+    oldest_ready: float | None = None
+
+
+class CommandStats(msgspec.Struct, frozen=True):
+    """What the kept, ended jobs of a command say. ``seconds`` is the mean from creation to end of completed ones,
+    ``run_seconds`` from start to end; ``unwell`` counts completed jobs whose output says ``success: false``."""
+
+    command: str
+    total: int
+    completed: int
+    failed: int
+    cancelled: int
+    unwell: int
+    seconds: float | None
+    run_seconds: float | None
+
+
+class Store(Protocol):
+    """Jobs and everything that is kept of them."""
+
+    async def open(self) -> None:
+        """Make ready: create or migrate the tables. Idempotent."""
+
+    async def close(self) -> None:
+        """Write what is pending and let go. Idempotent; safe unopened."""
+
+    def now(self) -> float:
+        """The store's clock, seconds since the epoch, UTC."""
+
+    def submit(self, submissions: Sequence[Submission]) -> Awaitable[list[Submitted | Exception]]:
+        """Store new jobs; each is taken or refused by itself, in order.
+
+        The same id again with the same command and input is the same job (``created`` False); with another it is
+        :class:`IdConflict`. A taken unique key is answered as its ``on_duplicate`` says.
+        """
+
+    def claim(self, owner: str, lease: float, quotas: Sequence[Quota], total: int) -> Awaitable[list[Claimed]]:
+        """Take up to ``total`` ready jobs for ``owner``, highest priority first, then in order of submission.
+
+        A job is ready when it is new, due, and waits neither for its key nor for a paused command. Each claimed job's
+        attempt and fence go up in the same transaction; no two claims ever return the same attempt. A job whose
+        ``expires`` is past is not claimed.
+        """
+
+    def settle(self, settlements: Sequence[Settlement]) -> Awaitable[list[bool]]:
+        """Write endings, all in one transaction. False where the fence was old or the job no longer running: nothing
+        is written for those. An ending that frees a concurrency key makes the next job under it ready."""
+
+    def report(self, reports: Sequence[Report]) -> Awaitable[list[Reported]]:
+        """Store events and progress of running attempts."""
+
+    def renew(self, owner: str, lease: float) -> Awaitable[int]:
+        """Extend the lease of every running job of ``owner``; how many there are."""
+
+    def abandoned(self, owner: str, limit: int = 500) -> Awaitable[list[Claimed]]:
+        """Running jobs that nobody works on: their lease is over, or, where the store belongs to one daemon at a
+        time, their owner is not ``owner``. Only reads; :meth:`settle` with the fence decides who mends it."""
+
+    def promote(self) -> Awaitable[float | None]:
+        """Make due jobs ready. The moment the next one is due, or None."""
+
+    def expire(self) -> Awaitable[list[str]]:
+        """Fail new jobs whose ``expires`` is past; their ids."""
+
+    def orphan(self, known: Sequence[str]) -> Awaitable[list[str]]:
+        """Fail ready jobs of commands that are not in ``known``; their ids."""
+
+    def cancel(self, id: str, reason: str) -> Awaitable[Job]:
+        """Cancel a new job at once; mark a running one (``cancel`` is set) for its owner to end. An ended job is left
+        as it is. The job as it is afterwards. Raises :class:`UnknownJob`."""
+
+    def retry(self, id: str) -> Awaitable[Job]:
+        """Make an ended job new again, with its attempts counted from the start. Raises :class:`UnknownJob`, and
+        :class:`WrongState` for a job that has not ended."""
+
+    def get(self, id: str) -> Awaitable[Job]:
+        """Raises :class:`UnknownJob`."""
+
+    def jobs(self, filter: Filter) -> Awaitable[list[Job]]:
+        """Newest first. Large inputs and outputs are included; ask for few."""
+
+    def ahead(self, job: Job) -> Awaitable[int]:
+        """How many jobs will be claimed before this ready one, counted up to 10,000."""
+
+    def holders(self, key: str) -> Awaitable[list[str]]:
+        """The ids of the jobs that take up a concurrency key, up to 100."""
+
+    def events(self, id: str, after: int = 0, limit: int = 1000) -> Awaitable[list[Event]]:
+        """Events of a job with a ``seq`` greater than ``after``, in order. Raises :class:`UnknownJob`."""
+
+    def counts(self) -> Awaitable[Counts]:
+        """Totals of the whole store."""
+
+    def command_stats(self) -> Awaitable[list[CommandStats]]:
+        """One row per command that has ended jobs."""
+
+    def pause(self, name: str) -> Awaitable[None]:
+        """Claim nothing more of a command, of a product (its name), or of everything (``*``)."""
+
+    def resume(self, name: str) -> Awaitable[bool]:
+        """Take a pause back; whether there was one."""
+
+    def pauses(self) -> Awaitable[frozenset[str]]:
+        """What is paused."""
+
+    def purge(self, keep_jobs: float, keep_events: float, limit: int = 1000) -> Awaitable[int]:
+        """Delete ended jobs and events older than so many seconds, up to ``limit`` of each; how many went. Keeps its
+        transactions short: call again while it returns ``limit`` or more."""

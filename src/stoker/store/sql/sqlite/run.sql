@@ -1,0 +1,74 @@
+-- name: ready
+-- The first ready jobs of a command.
+SELECT seq, priority FROM jobs
+WHERE command = ?1 AND state = 'new' AND waits = 'slot' AND (expires IS NULL OR expires > ?2)
+ORDER BY priority DESC, seq LIMIT ?3;
+
+-- name: claim
+-- Take the chosen jobs; attempt and fence go up in the same statement.
+UPDATE jobs
+SET state = 'running', attempt = attempt + 1, fence = fence + 1, owner = ?1, lease_until = ?2,
+    started = ?3, updated = ?3, progress = NULL
+WHERE seq = ?4 AND state = 'new'
+RETURNING seq, id, command, input, attempt, fence, user, tags, overrides, created;
+
+-- name: claim_first
+-- Take the first ready jobs of a command in one statement: the way of a store where nothing else competes.
+UPDATE jobs
+SET state = 'running', attempt = attempt + 1, fence = fence + 1, owner = ?1, lease_until = ?2,
+    started = ?3, updated = ?3, progress = NULL
+WHERE seq IN (SELECT seq FROM jobs
+              WHERE command = ?4 AND state = 'new' AND waits = 'slot' AND (expires IS NULL OR expires > ?3)
+              ORDER BY priority DESC, seq LIMIT ?5)
+RETURNING seq, id, command, input, attempt, fence, user, tags, overrides, created;
+
+-- name: running_of
+-- How many jobs of a command run anywhere.
+SELECT count(*) FROM jobs WHERE command = ?1 AND state = 'running';
+
+-- name: rate_get
+-- When the next start of a command is allowed.
+SELECT next FROM rates WHERE command = ?1;
+
+-- name: rate_set
+-- Remember when the next start is allowed.
+INSERT INTO rates (command, next) VALUES (?1, ?2)
+ON CONFLICT (command) DO UPDATE SET next = excluded.next;
+
+-- name: end
+-- Write an ending, if the attempt is still the job's newest.
+UPDATE jobs
+SET state = ?3, output = ?4, fault = ?5, finished = ?6, updated = ?6, attempt = ?7,
+    owner = NULL, lease_until = NULL, cancel = NULL
+WHERE seq = ?1 AND fence = ?2 AND state = 'running'
+RETURNING gate;
+
+-- name: again
+-- Give the job back to wait for its next attempt, if the attempt is still the newest.
+UPDATE jobs
+SET state = 'new', waits = ?3, run_at = ?4, fault = ?5, attempt = ?6, updated = ?7,
+    owner = NULL, lease_until = NULL
+WHERE seq = ?1 AND fence = ?2 AND state = 'running'
+RETURNING gate;
+
+-- name: set_progress
+-- The newest progress of a running attempt.
+UPDATE jobs SET progress = ?3, updated = ?4 WHERE seq = ?1 AND fence = ?2 AND state = 'running';
+
+-- name: is_running
+-- Whether this attempt is still the job's newest.
+SELECT attempt FROM jobs WHERE seq = ?1 AND fence = ?2 AND state = 'running';
+
+-- name: insert_event
+-- Append one event.
+INSERT INTO events (job, attempt, at, kind, data) VALUES (?1, ?2, ?3, ?4, ?5);
+
+-- name: renew
+-- Extend the leases of a daemon that is alive.
+UPDATE jobs SET lease_until = ?2 WHERE state = 'running' AND owner = ?1;
+
+-- name: abandoned
+-- Running jobs that nobody works on.
+SELECT seq, id, command, input, attempt, fence, user, tags, overrides, created FROM jobs
+WHERE state = 'running' AND (lease_until < ?2 OR owner IS NOT ?1)
+LIMIT ?3;

@@ -1,0 +1,116 @@
+"""Claiming, reporting and settling attempts."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from typing import cast
+
+from stoker.model.event import NewEvent
+from stoker.model.job import Claimed, Waits
+from stoker.store.base import Quota, Report, Reported, Settlement
+from stoker.store.sqlite import gates, rows
+from stoker.store.sqlite.connection import Connection
+
+
+def claim(db: Connection, owner: str, lease: float, quotas: Sequence[Quota], total: int, now: float) -> list[Claimed]:
+    """Take what may run. With one command that has ready jobs this is one statement."""
+    open_now = [(quota, room) for quota in quotas if (room := _room(db, quota, total, now)) > 0]
+    if len(open_now) == 1:
+        quota, room = open_now[0]
+        taken = db.all("claim_first", owner, now + lease, now, quota.command, room)
+        jobs = sorted((rows.claimed(row) for row in taken), key=lambda job: job.seq)
+    else:
+        jobs = _merged(db, owner, lease, open_now, total, now)
+    _count_rates(db, quotas, jobs, now)
+    return jobs
+
+
+def _room(db: Connection, quota: Quota, total: int, now: float) -> int:
+    room = min(quota.room, total)
+    if quota.limit is not None and room > 0:
+        row = db.one("running_of", quota.command)
+        room = min(room, quota.limit - cast(int, row[0] if row else 0))
+    if quota.interval is not None and room > 0:
+        row = db.one("rate_get", quota.command)
+        room = 0 if row is not None and cast(float, row[0]) > now else min(room, 1)
+    return room
+
+
+def _merged(
+    db: Connection, owner: str, lease: float, open_now: list[tuple[Quota, int]], total: int, now: float
+) -> list[Claimed]:
+    """The best of several commands: each one's first in line, merged by priority and age."""
+    lines = []
+    for quota, room in open_now:
+        found = cast("list[tuple[int, int]]", db.all("ready", quota.command, now, room))
+        lines.append([(-priority, seq) for seq, priority in found])
+    chosen = [seq for _, seq in heapq.merge(*lines)][:total]
+    jobs = []
+    for seq in chosen:
+        row = db.one("claim", owner, now + lease, now, seq)
+        if row is not None:
+            jobs.append(rows.claimed(row))
+    return jobs
+
+
+def _count_rates(db: Connection, quotas: Sequence[Quota], jobs: list[Claimed], now: float) -> None:
+    limited = {quota.command: quota.interval for quota in quotas if quota.interval is not None}
+    for job in jobs:
+        interval = limited.get(job.command)
+        if interval is not None:
+            db.all("rate_set", job.command, now + interval)
+
+
+def settle(db: Connection, settlements: Sequence[Settlement], now: float) -> list[bool]:
+    """Write endings; the fence decides whether each is still wanted."""
+    return [_settle(db, settlement, now) for settlement in settlements]
+
+
+def _settle(db: Connection, settlement: Settlement, now: float) -> bool:
+    seq, fence, ending = settlement.seq, settlement.fence, settlement.ending
+    fault = None if ending.fault is None else rows.pack(ending.fault)
+    if settlement.events:
+        attempt = db.one("is_running", seq, fence)
+        if attempt is not None:
+            _append(db, seq, cast(int, attempt[0]), settlement.events)
+    if ending.again:
+        assert ending.run_at is not None
+        waits = Waits.TIME if ending.run_at > now else Waits.SLOT
+        left = db.one("again", seq, fence, waits, ending.run_at, fault, ending.attempt, now)
+    else:
+        left = db.one("end", seq, fence, ending.state, ending.output, fault, now, ending.attempt)
+        waits = Waits.TIME
+    if left is None:
+        return False
+    if waits is Waits.TIME:
+        gates.release(db, cast("str | None", left[0]), now)
+    return True
+
+
+def report(db: Connection, reports: Sequence[Report], now: float) -> list[Reported]:
+    """Store what running attempts say."""
+    return [_report(db, item, now) for item in reports]
+
+
+def _report(db: Connection, item: Report, now: float) -> Reported:
+    row = db.one("is_running", item.seq, item.fence)
+    if row is None:
+        return Reported(False)
+    if item.progress is not None:
+        db.all("set_progress", item.seq, item.fence, rows.pack(item.progress), now)
+    if not item.events:
+        return Reported(True)
+    return Reported(True, _append(db, item.seq, cast(int, row[0]), item.events))
+
+
+def _append(db: Connection, job: int, attempt: int, events: tuple[NewEvent, ...]) -> int:
+    first = 0
+    for event in events:
+        db.all("insert_event", job, attempt, event.at, event.kind, event.data)
+        first = first or db.last_rowid()
+    return first
+
+
+def abandoned(db: Connection, owner: str, limit: int, now: float) -> list[Claimed]:
+    return [rows.claimed(row) for row in db.all("abandoned", owner, now, limit)]

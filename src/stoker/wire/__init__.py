@@ -1,0 +1,1 @@
+"""Talk: the messages, the frames they travel in, and the places where one listens."""

@@ -1,0 +1,97 @@
+"""A blocking channel of frames over a socket: the side of the zygote and of the processes that run jobs."""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import socket
+import threading
+from collections import deque
+from typing import Any
+
+from stoker.wire import frames
+
+CHUNK = 1 << 16
+FDS_MAX = 16
+
+
+class Channel:
+    """Sends and receives frames, and file descriptors beside them.
+
+    Sending is safe from any thread; receiving belongs to one thread at a time. :meth:`receive` returns None when the
+    other side is gone.
+    """
+
+    def __init__(self, sock: socket.socket, family: Any) -> None:
+        self._sock = sock
+        self._decoder = frames.Decoder(family)
+        self._ready: deque[Any] = deque()
+        self._fds: deque[int] = deque()
+        self._lock = threading.Lock()
+        self._open = True
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def send(self, frame: Any) -> None:
+        """Raises OSError when nobody is there any more."""
+        with self._lock:
+            self._sock.sendall(frames.encode(frame))
+
+    def receive(self) -> Any | None:
+        """The next frame; waits for it."""
+        while not self._ready:
+            if not self._open or not self._fill(0):
+                return None
+        return self._ready.popleft()
+
+    def waiting(self) -> list[Any]:
+        """The frames that are there now, without waiting."""
+        while self._open and self._readable():
+            if not self._fill(socket.MSG_DONTWAIT):
+                break
+        found = list(self._ready)
+        self._ready.clear()
+        return found
+
+    @property
+    def closed(self) -> bool:
+        """Whether the other side was seen to be gone."""
+        return not self._open
+
+    def take_fds(self, count: int) -> list[int]:
+        """Descriptors that came with the frames so far, in order; the receiver owns them."""
+        return [self._fds.popleft() for _ in range(count)]
+
+    def close(self) -> None:
+        self._open = False
+        self._sock.close()
+        while self._fds:
+            os.close(self._fds.popleft())
+
+    def _readable(self) -> bool:
+        # poll, not select: descriptors above 1023 are normal in a busy daemon
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _fill(self, flags: int) -> bool:
+        ints = array.array("i")
+        try:
+            data, extra, _, _ = self._sock.recvmsg(
+                CHUNK, socket.CMSG_SPACE(FDS_MAX * ints.itemsize), flags | socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            data, extra = b"", []
+        for level, kind, payload in extra:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                ints.frombytes(payload[: len(payload) - len(payload) % ints.itemsize])
+        self._fds.extend(ints)
+        if not data:
+            self._open = False
+            return False
+        self._ready.extend(self._decoder.feed(data))
+        return True

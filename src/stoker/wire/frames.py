@@ -1,0 +1,195 @@
+"""What travels inside the daemon: between router and zygote, and between router and each process that runs jobs.
+
+A frame is four bytes of length (little endian) and one MessagePack value: a tagged record. Payloads are bytes of JSON
+that pass through unread. ``run`` numbers an attempt among those the router has now; it is what a process with several
+jobs tells them apart by.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+
+from stoker.model.command import CommandSpec
+from stoker.model.outcome import Outcome
+
+HEAD = struct.Struct("<I")
+FRAME_MAX = 80 << 20
+"""Bytes of one frame at most; a larger one means the other side is broken."""
+
+T = TypeVar("T")
+
+
+# ── router → zygote ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Fork(msgspec.Struct, array_like=True, tag="fork", frozen=True):
+    """Make a process. Comes with three descriptors: its channel, its stdout, its stderr."""
+
+    worker: int
+    isolation: str
+    slots: int
+
+
+class Kill(msgspec.Struct, array_like=True, tag="kill", frozen=True):
+    """Send a signal to a process that is not reaped yet; ``tree`` means everything it started, too."""
+
+    worker: int
+    signal: int
+    tree: bool
+
+
+class Leave(msgspec.Struct, array_like=True, tag="leave", frozen=True):
+    """End when the last child has ended; fork nothing more."""
+
+
+# ── zygote → router ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Announce(msgspec.Struct, array_like=True, tag="announce", frozen=True):
+    """The application is loaded; these are its commands."""
+
+    commands: tuple[CommandSpec, ...]
+    seconds: float
+    modules: int
+
+
+class Refused(msgspec.Struct, array_like=True, tag="refused", frozen=True):
+    """The application cannot be loaded, or must not be forked; why."""
+
+    message: str
+
+
+class Born(msgspec.Struct, array_like=True, tag="born", frozen=True):
+    worker: int
+    pid: int
+
+
+class Unborn(msgspec.Struct, array_like=True, tag="unborn", frozen=True):
+    """The fork failed; why."""
+
+    worker: int
+    message: str
+
+
+class Died(msgspec.Struct, array_like=True, tag="died", frozen=True):
+    """A process was reaped. ``status`` as of waitpid; ``rss`` is its peak in bytes, ``cpu`` its seconds."""
+
+    worker: int
+    pid: int
+    status: int
+    rss: int
+    cpu: float
+
+
+# ── router → a process that runs jobs ────────────────────────────────────────────────────────────────────────────────
+
+
+class Assign(msgspec.Struct, array_like=True, tag="assign", frozen=True):
+    """Run this."""
+
+    run: int
+    job: str
+    command: str
+    input: bytes
+    attempt: int
+    fence: int
+    user: str | None
+    tags: tuple[str, ...]
+    memory: int | None
+    timeout: float | None
+    max_output: int
+
+
+class Interrupt(msgspec.Struct, array_like=True, tag="interrupt", frozen=True):
+    """Stop this run: raise into the handler. ``kind`` is ``timeout`` or ``cancel``."""
+
+    run: int
+    kind: str
+    reason: str
+
+
+class Answer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
+    """To an Ask: ``data`` is JSON, or ``code`` says what went wrong and ``data`` is the message as JSON text."""
+
+    run: int
+    ask: int
+    data: bytes
+    code: str | None
+
+
+# ── a process that runs jobs → router ────────────────────────────────────────────────────────────────────────────────
+
+
+class Progressed(msgspec.Struct, array_like=True, tag="progress", frozen=True):
+    run: int
+    percent: float | None
+    message: str | None
+    step: str | None
+
+
+class Said(msgspec.Struct, array_like=True, tag="said", frozen=True):
+    """One event of the job, to be kept: ``kind`` is an EventKind, ``data`` is JSON."""
+
+    run: int
+    kind: str
+    at: float
+    data: bytes
+
+
+class Ask(msgspec.Struct, array_like=True, tag="ask", frozen=True):
+    """A method of the router, on behalf of a job; ``params`` is JSON."""
+
+    run: int
+    ask: int
+    method: str
+    params: bytes
+
+
+class Ended(msgspec.Struct, array_like=True, tag="ended", frozen=True):
+    """The run is over. ``started`` is when the handler was entered, wall clock."""
+
+    run: int
+    outcome: Outcome
+    started: float
+
+
+ToZygote: TypeAlias = Fork | Kill | Leave | Assign
+FromZygote: TypeAlias = Announce | Refused | Born | Unborn | Died | Ended | Progressed | Said | Ask
+ToRunner: TypeAlias = Assign | Interrupt | Answer
+FromRunner: TypeAlias = Progressed | Said | Ask | Ended
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(frame: Any) -> bytes:
+    body = _encoder.encode(frame)
+    return HEAD.pack(len(body)) + body
+
+
+class Decoder:
+    """Cuts a stream into frames of one family of records."""
+
+    def __init__(self, family: Any) -> None:
+        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(family)
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Any]:
+        """The complete frames so far. Raises ValueError for bytes that cannot be one."""
+        self._buffer += data
+        found = []
+        start = 0
+        with memoryview(self._buffer) as view:
+            while len(view) - start >= HEAD.size:
+                (length,) = HEAD.unpack_from(view, start)
+                if length > FRAME_MAX:
+                    raise ValueError(f"a frame of {length} bytes")
+                end = start + HEAD.size + length
+                if end > len(view):
+                    break
+                found.append(self._decoder.decode(view[start + HEAD.size : end]))
+                start = end
+        del self._buffer[:start]
+        return found

@@ -1,0 +1,112 @@
+"""The same frames on an event loop: the router's side of a channel.
+
+Thinner than a transport, because the router makes one for every job: a reader callback, a send that writes at once, and
+a backlog only when the other side is slow. Descriptors can be sent with a frame.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stoker.wire import frames
+
+CHUNK = 1 << 18
+
+
+class Link:
+    """``on_frame`` is called for each frame, ``on_close`` once when the other side is gone or talks nonsense."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        family: Any,
+        on_frame: Callable[[Any], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        sock.setblocking(False)
+        self._loop = loop
+        self._sock: socket.socket | None = sock
+        self._decoder = frames.Decoder(family)
+        self._on_frame = on_frame
+        self._on_close = on_close
+        self._backlog: deque[tuple[memoryview, Sequence[int]]] = deque()
+        loop.add_reader(sock.fileno(), self._read)
+
+    @property
+    def closed(self) -> bool:
+        return self._sock is None
+
+    def send(self, frame: Any, fds: Sequence[int] = ()) -> None:
+        """Send in order; does nothing once closed. Descriptors must stay open until the frame is on its way, which
+        it is on return unless :attr:`congested`."""
+        if self._sock is None:
+            return
+        self._backlog.append((memoryview(frames.encode(frame)), fds))
+        if len(self._backlog) == 1:
+            self._write()
+
+    @property
+    def congested(self) -> bool:
+        return bool(self._backlog)
+
+    def drain(self) -> None:
+        """Handle what has already arrived, without waiting for the loop."""
+        self._read()
+
+    def close(self) -> None:
+        if self._sock is None:
+            return
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        self._sock = None
+        self._on_close()
+
+    def _read(self) -> None:
+        while self._sock is not None:
+            try:
+                data = self._sock.recv(CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.close()
+                return
+            try:
+                found = self._decoder.feed(data)
+            except (ValueError, RecursionError):
+                self.close()
+                return
+            for frame in found:
+                self._on_frame(frame)
+            if len(data) < CHUNK:
+                return
+
+    def _write(self) -> None:
+        while self._backlog and self._sock is not None:
+            data, fds = self._backlog[0]
+            try:
+                if fds:
+                    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+                    sent = self._sock.sendmsg([data], [rights])
+                else:
+                    sent = self._sock.send(data)
+            except BlockingIOError:
+                self._loop.add_writer(self._sock.fileno(), self._write)
+                return
+            except OSError:
+                self.close()
+                return
+            if sent < len(data):
+                self._backlog[0] = (data[sent:], ())
+            else:
+                self._backlog.popleft()
+        if self._sock is not None:
+            self._loop.remove_writer(self._sock.fileno())

@@ -1,0 +1,126 @@
+"""The public protocol: one JSON object a line, UTF-8. Anyone can speak it with ``nc -U``.
+
+    → {"type": "init", "role": "script"}
+    ← {"type": "init", "protocol": 1, "boot": "8c1f…", "version": "0.1.0"}
+    → {"type": "call", "id": 1, "method": "stats"}
+    ← {"type": "return", "id": 1, "data": {…}}
+    → {"type": "call", "id": 2, "method": "notebook.search", "params": {"text": "fire"}}
+    ← {"type": "error", "id": 2, "code": "invalid_input", "message": "k: Field required"}
+
+``init`` comes first and says who; ``call`` names a method, or a command by its full name, and is answered by ``return``
+or ``error`` with the same id, in any order; ``event`` comes unasked; ``ping`` says "still here" while an answer takes
+long and needs no reply.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from stoker.model.errors import PayloadTooLarge, ProtocolError, StokerError
+
+PROTOCOL = 1
+ROLES = ("script", "web")
+LINE_SLACK = 64 << 10
+"""Bytes a line may have beyond the largest input: the envelope and the other parameters."""
+
+EMPTY = msgspec.Raw(b"{}")
+
+
+class Init(msgspec.Struct, tag_field="type", tag="init", omit_defaults=True):
+    """Who is there. The daemon answers with its own."""
+
+    role: str = "script"
+    name: str | None = None
+    token: str | None = None
+    protocol: int = PROTOCOL
+    boot: str | None = None
+    version: str | None = None
+
+
+class Call(msgspec.Struct, tag_field="type", tag="call", omit_defaults=True):
+    """Do this. ``wait`` matters for commands: False answers with the job's id as soon as it is stored."""
+
+    id: int | str
+    method: str
+    params: msgspec.Raw = EMPTY
+    wait: bool | None = None
+
+
+class Return(msgspec.Struct, tag_field="type", tag="return"):
+    """It is done, and this is the answer."""
+
+    id: int | str
+    data: msgspec.Raw
+
+
+class Error(msgspec.Struct, tag_field="type", tag="error", omit_defaults=True):
+    """It was not done, or not well. Without an id: about the line itself."""
+
+    message: str
+    code: str
+    id: int | str | None = None
+
+
+class Event(msgspec.Struct, tag_field="type", tag="event", omit_defaults=True):
+    """Something happened. ``offset`` is the cursor to subscribe from again."""
+
+    event: str
+    data: msgspec.Raw
+    topic: str | None = None
+    offset: int | None = None
+
+
+class Ping(msgspec.Struct, tag_field="type", tag="ping"):
+    """Still here."""
+
+
+Message: TypeAlias = Init | Call | Return | Error | Event | Ping
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """One line, with its end."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode(line: bytes | bytearray | memoryview) -> Message:
+    """Read one line. Raises :class:`ProtocolError` or :class:`PayloadTooLarge` (nested too deep)."""
+    try:
+        return _decoder.decode(line)
+    except RecursionError:
+        raise PayloadTooLarge("the message is nested too deep") from None
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"not a message: {error}") from None
+
+
+def error(id: int | str | None, problem: StokerError) -> Error:
+    return Error(message=problem.message, code=problem.code, id=id)
+
+
+class Lines:
+    """Cuts a stream of bytes into lines no longer than ``limit``."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit + LINE_SLACK
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The complete lines so far, without their ends and without empty ones. Raises :class:`PayloadTooLarge`."""
+        if not self._buffer and data.endswith(b"\n") and data.count(b"\n") == 1:
+            return [data[:-1]] if len(data) > 1 else []
+        self._buffer += data
+        if b"\n" not in data:
+            self._check(len(self._buffer))
+            return []
+        *lines, rest = self._buffer.split(b"\n")
+        self._buffer = rest
+        self._check(max(len(rest), *(len(line) for line in lines)))
+        return [bytes(line) for line in lines if line.strip()]
+
+    def _check(self, length: int) -> None:
+        if length > self._limit:
+            raise PayloadTooLarge(f"a line may have {self._limit} bytes at most")

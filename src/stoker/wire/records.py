@@ -1,0 +1,119 @@
+"""A job as the outside sees it: the shape of every answer, of ``--json``, and of what clients return."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from stoker.model.event import Event
+from stoker.model.job import Job, Progress
+
+HIDDEN = "***"
+
+
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One job. Times are ISO 8601 in UTC; ``input`` and ``output`` are any JSON."""
+
+    id: str
+    app: str
+    command: str
+    status: str
+    waits: str | None
+    why: str | None
+    priority: int
+    created: str
+    updated: str
+    run_at: str | None
+    started: str | None
+    completed_at: str | None
+    expires: str | None
+    attempt: int
+    user: str | None
+    tags: tuple[str, ...]
+    key: str | None
+    progress: Progress | None
+    error: str | None
+    traceback: str | None
+    input: msgspec.Raw
+    output: msgspec.Raw | None
+
+    @property
+    def name(self) -> str:
+        """The full name, ``app.command``."""
+        return f"{self.app}.{self.command}"
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("completed", "failed", "cancelled")
+
+    def result(self) -> Any:
+        """The output as plain values; None while there is none."""
+        return None if self.output is None else msgspec.json.decode(self.output)
+
+
+def iso(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def moment(text: str) -> float:
+    """Back from :func:`iso` to seconds since the epoch."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def job_record(job: Job, *, secret: tuple[str, ...] = (), why: str | None = None) -> JobRecord:
+    """``secret`` names the input's fields that are not shown."""
+    new = job.state == "new"
+    return JobRecord(
+        id=job.id,
+        app=job.product,
+        command=job.name,
+        status=str(job.state),
+        waits=str(job.waits) if new else None,
+        why=why,
+        priority=job.priority,
+        created=iso(job.created) or "",
+        updated=iso(job.updated) or "",
+        run_at=iso(job.run_at) if new else None,
+        started=iso(job.started),
+        completed_at=iso(job.finished),
+        expires=iso(job.expires) if new else None,
+        attempt=job.attempt,
+        user=job.user,
+        tags=job.tags,
+        key=job.key,
+        progress=job.progress,
+        error=None if job.fault is None else str(job.fault),
+        traceback=None if job.fault is None else job.fault.traceback,
+        input=hide(job.input, secret),
+        output=None if job.output is None else msgspec.Raw(job.output),
+    )
+
+
+def hide(input: bytes, secret: tuple[str, ...]) -> msgspec.Raw:
+    """The input with its secret fields masked."""
+    if not secret:
+        return msgspec.Raw(input)
+    value = msgspec.json.decode(input)
+    if isinstance(value, dict):
+        value.update({name: HIDDEN for name in secret if name in value})
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+class EventRecord(msgspec.Struct, frozen=True):
+    """One thing a job said; ``offset`` is the cursor to read on from."""
+
+    offset: int
+    job: str
+    attempt: int
+    kind: str
+    at: str
+    data: msgspec.Raw
+
+    def value(self) -> Any:
+        return msgspec.json.decode(self.data)
+
+
+def event_record(event: Event) -> EventRecord:
+    return EventRecord(event.seq, event.job, event.attempt, str(event.kind), iso(event.at) or "", event.data)
