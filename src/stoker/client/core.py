@@ -139,7 +139,7 @@ def result(record: JobRecord) -> msgspec.Raw:
     """The output of an ended job. Raises :class:`JobFailed`, :class:`JobCancelled` or :class:`WaitTimeout`."""
     match record.status:
         case "completed":
-            return record.output if record.output is not None else msgspec.Raw(b"null")
+            return record.output
         case "failed":
             raise JobFailed(f"{record.name} {record.id} failed: {record.error}")
         case "cancelled":

@@ -72,6 +72,11 @@ class Line:
         except OSError as error:
             raise endpoint.unreachable(self._address, error) from None
 
+    def expect(self, silence: float) -> None:
+        """How long the daemon may be silent from now on."""
+        self._silence = silence
+        self._sock.settimeout(silence)
+
     def close(self) -> None:
         self._sock.close()
 
@@ -221,6 +226,7 @@ class Client:
         """Talk over a kept connection; if that one turns out to be dead, over a new one."""
         line = self._take()
         if line is not None:
+            line.expect(timeout or self._timeout)
             try:
                 value = talk(line)
             except DaemonUnavailable:
@@ -245,6 +251,7 @@ class Client:
             return self._idle.pop() if self._idle else None
 
     def _give(self, line: Line) -> None:
+        line.expect(self._timeout)
         with self._lock:
             self._idle.append(line)
 

@@ -1,7 +1,7 @@
 """A private environment: one user's keys for one job, never seen by another.
 
 Where a job has its process to itself, the variables are simply set and put back. In a resident, where several jobs
-share one process, :func:`install` puts a :class:`PrivateEnviron` in the place of ``os.environ``: what a job sets through
+share one process, :func:`install` puts a :class:`PrivateEnviron` in the place of ``os.environ``: what a job sets by
 :func:`private` lives in its own context (task or thread) and is not there for anybody else. It is never written to the
 environment that C code and child processes inherit, so nothing can leak that way either.
 """

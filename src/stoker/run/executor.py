@@ -22,7 +22,7 @@ from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Ou
 from stoker.model.quantities import show_seconds, show_size
 from stoker.run.context import Context
 from stoker.run.line import Line
-from stoker.wire.frames import Assign, Ended
+from stoker.wire.frames import Assign, Ended, Interrupt
 
 Commands = Mapping[str, Command[Any, Any]]
 TRACEBACK_MAX = 16_000
@@ -40,6 +40,7 @@ class Run:
         self.arguments: dict[str, Any] = {}
         self.value: Any = None
         self.outcome: Outcome | None = None
+        self.interrupted: Interrupt | None = None
         self.started = time.time()
 
     @property
@@ -153,6 +154,10 @@ def outcome_of(error: BaseException, run: Run) -> Outcome:
             return Lost(Fault("DaemonGone", error.reason), Blame.HOUSE)
         case SystemExit():
             return Lost(Fault("SystemExit", f"the handler called sys.exit({error.code!r}) instead of returning"))
+        case asyncio.CancelledError() if run.interrupted is not None and run.interrupted.kind == "timeout":
+            return Retry(Fault("TimeLimit", run.interrupted.reason, _trace(error)))
+        case asyncio.CancelledError() if run.interrupted is not None:
+            return Cancelled(run.interrupted.reason)
         case asyncio.CancelledError():
             return Cancelled("the handler's task was cancelled")
         case MemoryError() if run.assign.memory:

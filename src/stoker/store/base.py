@@ -35,12 +35,11 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """The end of one attempt, and the events that belong before it."""
+    """The end of one attempt."""
 
     seq: int
     fence: int
     ending: Ending
-    events: tuple[NewEvent, ...] = ()
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -50,13 +49,6 @@ class Report(msgspec.Struct, frozen=True):
     fence: int
     events: tuple[NewEvent, ...] = ()
     progress: Progress | None = None
-
-
-class Reported(msgspec.Struct, frozen=True):
-    """Whether a report was taken, and the cursor of its first event; they are numbered without a gap."""
-
-    taken: bool
-    first: int | None = None
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,8 +122,8 @@ class Store(Protocol):
         """Write endings, all in one transaction. False where the fence was old or the job no longer running: nothing
         is written for those. An ending that frees a concurrency key makes the next job under it ready."""
 
-    def report(self, reports: Sequence[Report]) -> Awaitable[list[Reported]]:
-        """Store events and progress of running attempts."""
+    def report(self, reports: Sequence[Report]) -> Awaitable[list[bool]]:
+        """Store events and progress of running attempts; False where the fence was old."""
 
     def renew(self, owner: str, lease: float) -> Awaitable[int]:
         """Extend the lease of every running job of ``owner``; how many there are."""

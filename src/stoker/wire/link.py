@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -43,21 +44,27 @@ class Link:
         return self._sock is None
 
     def send(self, frame: Any, fds: Sequence[int] = ()) -> None:
-        """Send in order; does nothing once closed. Descriptors must stay open until the frame is on its way, which
-        it is on return unless :attr:`congested`."""
+        """Send in order; once closed, nothing is sent. The descriptors are given away: closed here when they are sent
+        or cannot be."""
         if self._sock is None:
+            _close_all(fds)
             return
         self._backlog.append((memoryview(frames.encode(frame)), fds))
         if len(self._backlog) == 1:
             self._write()
 
-    @property
-    def congested(self) -> bool:
-        return bool(self._backlog)
-
     def drain(self) -> None:
         """Handle what has already arrived, without waiting for the loop."""
         self._read()
+
+    def pause(self) -> None:
+        """Read nothing for now: the other side talks faster than can be kept."""
+        if self._sock is not None:
+            self._loop.remove_reader(self._sock.fileno())
+
+    def resume(self) -> None:
+        if self._sock is not None:
+            self._loop.add_reader(self._sock.fileno(), self._read)
 
     def close(self) -> None:
         if self._sock is None:
@@ -66,6 +73,8 @@ class Link:
         self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._sock = None
+        while self._backlog:
+            _close_all(self._backlog.popleft()[1])
         self._on_close()
 
     def _read(self) -> None:
@@ -104,9 +113,15 @@ class Link:
             except OSError:
                 self.close()
                 return
+            _close_all(fds)
             if sent < len(data):
                 self._backlog[0] = (data[sent:], ())
             else:
                 self._backlog.popleft()
         if self._sock is not None:
             self._loop.remove_writer(self._sock.fileno())
+
+
+def _close_all(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -14,7 +14,7 @@ HIDDEN = "***"
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One job. Times are ISO 8601 in UTC; ``input`` and ``output`` are any JSON."""
+    """One job. Times are ISO 8601 in UTC; ``input`` and ``output`` are any JSON; null while there is none."""
 
     id: str
     app: str
@@ -37,7 +37,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     traceback: str | None
     input: msgspec.Raw
-    output: msgspec.Raw | None
+    output: msgspec.Raw
 
     @property
     def name(self) -> str:
@@ -50,7 +50,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     def result(self) -> Any:
         """The output as plain values; None while there is none."""
-        return None if self.output is None else msgspec.json.decode(self.output)
+        return msgspec.json.decode(self.output)
 
 
 def iso(at: float | None) -> str | None:
@@ -87,7 +87,7 @@ def job_record(job: Job, *, secret: tuple[str, ...] = (), why: str | None = None
         error=None if job.fault is None else str(job.fault),
         traceback=None if job.fault is None else job.fault.traceback,
         input=hide(job.input, secret),
-        output=None if job.output is None else msgspec.Raw(job.output),
+        output=msgspec.Raw(b"null" if job.output is None else job.output),
     )
 
 

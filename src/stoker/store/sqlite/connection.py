@@ -116,9 +116,6 @@ class Connection:
     def changes(self) -> int:
         return self._db.changes()
 
-    def last_rowid(self) -> int:
-        return self._db.last_insert_rowid()
-
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """BEGIN IMMEDIATE … COMMIT, rolled back on any error, also one of the commit itself."""

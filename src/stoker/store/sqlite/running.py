@@ -6,9 +6,8 @@ import heapq
 from collections.abc import Sequence
 from typing import cast
 
-from stoker.model.event import NewEvent
 from stoker.model.job import Claimed, Waits
-from stoker.store.base import Quota, Report, Reported, Settlement
+from stoker.store.base import Quota, Report, Settlement
 from stoker.store.sqlite import gates, rows
 from stoker.store.sqlite.connection import Connection
 
@@ -70,10 +69,6 @@ def settle(db: Connection, settlements: Sequence[Settlement], now: float) -> lis
 def _settle(db: Connection, settlement: Settlement, now: float) -> bool:
     seq, fence, ending = settlement.seq, settlement.fence, settlement.ending
     fault = None if ending.fault is None else rows.pack(ending.fault)
-    if settlement.events:
-        attempt = db.one("is_running", seq, fence)
-        if attempt is not None:
-            _append(db, seq, cast(int, attempt[0]), settlement.events)
     if ending.again:
         assert ending.run_at is not None
         waits = Waits.TIME if ending.run_at > now else Waits.SLOT
@@ -88,28 +83,20 @@ def _settle(db: Connection, settlement: Settlement, now: float) -> bool:
     return True
 
 
-def report(db: Connection, reports: Sequence[Report], now: float) -> list[Reported]:
+def report(db: Connection, reports: Sequence[Report], now: float) -> list[bool]:
     """Store what running attempts say."""
     return [_report(db, item, now) for item in reports]
 
 
-def _report(db: Connection, item: Report, now: float) -> Reported:
+def _report(db: Connection, item: Report, now: float) -> bool:
     row = db.one("is_running", item.seq, item.fence)
     if row is None:
-        return Reported(False)
+        return False
     if item.progress is not None:
         db.all("set_progress", item.seq, item.fence, rows.pack(item.progress), now)
-    if not item.events:
-        return Reported(True)
-    return Reported(True, _append(db, item.seq, cast(int, row[0]), item.events))
-
-
-def _append(db: Connection, job: int, attempt: int, events: tuple[NewEvent, ...]) -> int:
-    first = 0
-    for event in events:
-        db.all("insert_event", job, attempt, event.at, event.kind, event.data)
-        first = first or db.last_rowid()
-    return first
+    for event in item.events:
+        db.all("insert_event", item.seq, row[0], event.at, event.kind, event.data)
+    return True
 
 
 def abandoned(db: Connection, owner: str, limit: int, now: float) -> list[Claimed]:

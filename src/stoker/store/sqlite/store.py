@@ -9,7 +9,7 @@ from pathlib import Path
 from stoker.model.clock import Clock, SystemClock
 from stoker.model.event import Event
 from stoker.model.job import Claimed, Job, Submission, Submitted
-from stoker.store.base import CommandStats, Counts, Filter, Quota, Report, Reported, Settlement
+from stoker.store.base import CommandStats, Counts, Filter, Quota, Report, Settlement
 from stoker.store.sqlite import reading, running, submitting, upkeep
 from stoker.store.sqlite.connection import Connection
 from stoker.store.sqlite.writer import Worker
@@ -56,7 +56,7 @@ class SqliteStore:
     def settle(self, settlements: Sequence[Settlement]) -> asyncio.Future[list[bool]]:
         return self._writer.do(lambda db: running.settle(db, settlements, self.now()))
 
-    def report(self, reports: Sequence[Report]) -> asyncio.Future[list[Reported]]:
+    def report(self, reports: Sequence[Report]) -> asyncio.Future[list[bool]]:
         return self._writer.do(lambda db: running.report(db, reports, self.now()))
 
     def renew(self, owner: str, lease: float) -> asyncio.Future[int]:

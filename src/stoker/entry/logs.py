@@ -1,0 +1,57 @@
+"""The daemon's log: a timestamp, the role of the process, the message, and fields; as text or as JSON."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+from stoker.settings import Settings
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Tee:
+    """Lines to the standard error stream, and to a file when one is set."""
+
+    def __init__(self, file: TextIO | None) -> None:
+        self._file = file
+
+    def _both(self, message: str) -> None:
+        print(message, file=sys.stderr, flush=True)
+        if self._file is not None:
+            print(message, file=self._file, flush=True)
+
+    msg = log = debug = info = warn = warning = error = critical = exception = _both
+
+
+def configure(settings: Settings) -> None:
+    """Set up logging for this process."""
+    file = open(settings.log_file, "a", encoding="utf-8") if settings.log_file else None  # noqa: SIM115 (open for life)
+    render: Any = structlog.processors.JSONRenderer() if settings.log_format == "json" else line
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
+        logger_factory=lambda *_: Tee(file),
+        cache_logger_on_first_use=True,
+    )
+
+
+def line(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> str:
+    """``2026-11-21T12:00:00Z router    info  ready  boot=8c1f…``"""
+    at = event.pop("timestamp")
+    role = event.pop("role", "router")
+    level = event.pop("level")
+    message = event.pop("event")
+    trace = event.pop("exception", None)
+    fields = " ".join(f"{name}={value}" for name, value in event.items())
+    text = f"{at} {role:<8} {level:<7} {message}{'  ' + fields if fields else ''}"
+    return f"{text}\n{trace}" if trace else text

@@ -1,0 +1,97 @@
+"""Main of the router: ``python -m stoker.entry.router FD…``, started by ``stoker up`` with the sockets to listen on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+
+import msgspec
+import setproctitle
+import structlog
+import uvloop
+
+from stoker.client import offline
+from stoker.entry import exits, logs, systemd
+from stoker.model.errors import AppError, StokerError
+from stoker.router.router import Router
+from stoker.run import process
+from stoker.settings import Settings
+from stoker.store.sqlite import SqliteStore
+
+log = structlog.get_logger(role="router")
+
+NPROC_SPARE = 1000
+"""Processes beyond the consumers that RLIMIT_NPROC should allow (V105)."""
+
+
+def main() -> int:
+    settings = msgspec.json.decode(os.environ.pop("STOKER_RESOLVED"), type=Settings, dec_hook=_path)
+    listeners = [socket.socket(fileno=int(fd)) for fd in sys.argv[1:]]
+    logs.configure(settings)
+    setproctitle.setproctitle(f"{settings.prefix}-router")
+    process.become_subreaper()
+    stays = process.raise_process_limit(NPROC_SPARE + settings.consumers_max)
+    if stays is not None:
+        log.warning("RLIMIT_NPROC cannot be raised; jobs may find no process", limit=stays)
+    try:
+        with offline.held(settings.store_path):
+            return uvloop.run(_run(settings, listeners))
+    except StokerError as error:
+        log.error(error.message)
+        return exits.code(error)
+
+
+async def _run(settings: Settings, listeners: list[socket.socket]) -> int:
+    router = Router(settings, SqliteStore(settings.store_path))
+    _listen_to_signals(router)
+    await router.start(listeners)
+    systemd.notify("READY=1", f"STATUS={len(router.pool.commands)} commands ready")
+    beat = asyncio.create_task(_beat())
+    again = await router.run()
+    beat.cancel()
+    return exits.AGAIN if again else exits.OK
+
+
+def _listen_to_signals(router: Router) -> None:
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(_reload(router))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def stop() -> None:
+        systemd.notify("STOPPING=1")
+        router.ask_stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        loop.add_signal_handler(number, reload)
+    loop.add_signal_handler(signal.SIGUSR2, router.ask_restart)
+
+
+async def _reload(router: Router) -> None:
+    with contextlib.suppress(AppError):  # said in the log; the old code stays in force
+        await router.reload()
+
+
+async def _beat() -> None:
+    """Tell the service manager that the loop turns."""
+    every = systemd.watchdog_seconds()
+    while every is not None:
+        systemd.notify("WATCHDOG=1")
+        await asyncio.sleep(every)
+
+
+def _path(kind: type, value: object) -> object:
+    return kind(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

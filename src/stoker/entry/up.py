@@ -1,0 +1,111 @@
+"""``stoker up``: the small process that stays.
+
+It opens the listening sockets, starts the router with them, and starts it again when it dies or asks for it. So a
+restart changes every process that matters, however the daemon was started, while the address stays open: a client that
+connects meanwhile waits a moment instead of being refused.
+
+    up ── exec ──► router ── exec ──► zygote ── fork ──► consumers
+    │ owns the sockets
+    └ passes signals on: TERM, INT (stop), HUP, USR1 (reload), USR2 (restart)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import FrameType
+
+import msgspec
+import setproctitle
+
+from stoker.entry import exits, systemd
+from stoker.settings import Settings
+from stoker.wire import endpoint
+
+CRASHES_MAX = 5
+CRASH_WINDOW = 60.0
+"""More than so many crashes within so many seconds: give up, with the router's own exit code."""
+FINAL = frozenset({exits.OK, exits.USAGE, exits.APP, exits.STORE, exits.RUNNING})
+"""Exit codes after which starting again would end the same way."""
+PASSED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Supervisor:
+    """Runs the router until it ends for good."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._sockets: list[socket.socket] = []
+        self._bound = False
+        self._router: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+
+    def run(self) -> int:
+        """The whole life; the exit code."""
+        setproctitle.setproctitle(f"{self._settings.prefix}-up")
+        self._open()
+        for number in PASSED:
+            signal.signal(number, self._pass_on)
+        crashes: list[float] = []
+        try:
+            while True:
+                status = self._once()
+                if self._stopping or status in FINAL:
+                    return max(status, 0) if status >= 0 else 128 - status
+                if status != exits.AGAIN:
+                    now = time.monotonic()
+                    crashes = [at for at in crashes if at > now - CRASH_WINDOW] + [now]
+                    print(f"stoker: the router ended with status {status}; starting it again", file=sys.stderr)
+                    if len(crashes) > CRASHES_MAX:
+                        print(f"stoker: {len(crashes)} crashes within {CRASH_WINDOW:.0f} s; giving up", file=sys.stderr)
+                        return 1
+                    time.sleep(0.1 * 2 ** len(crashes))
+        finally:
+            self._close()
+
+    def _open(self) -> None:
+        inherited = endpoint.inherited(os.environ)
+        if inherited:
+            endpoint.check_inherited(inherited, self._settings.socket_path)
+            self._sockets = inherited
+        else:
+            self._sockets = [endpoint.listen_unix(self._settings.socket_path)]
+            self._bound = True
+        self._sockets += [endpoint.listen_tcp(address) for address in self._settings.listen]
+
+    def _once(self) -> int:
+        fds = [sock.fileno() for sock in self._sockets]
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}
+        environ["STOKER_RESOLVED"] = msgspec.json.encode(self._settings, enc_hook=str).decode()
+        self._router = subprocess.Popen(
+            [sys.executable, "-m", "stoker.entry.router", *map(str, fds)], pass_fds=fds, env=environ
+        )
+        systemd.notify(f"MAINPID={os.getpid()}")
+        while True:
+            with contextlib.suppress(InterruptedError):
+                return self._router.wait()
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT) and not self._stopping:
+            self._stopping = True
+            self._close()
+        if self._router is not None and self._router.poll() is None:
+            self._router.send_signal(number)
+
+    def _close(self) -> None:
+        """Nobody new connects from now on."""
+        for sock in self._sockets:
+            sock.close()
+        self._sockets = []
+        if self._bound:
+            endpoint.remove(self._settings.socket_path)
+            self._bound = False
+
+
+def main(settings: Settings) -> int:
+    return Supervisor(settings).run()

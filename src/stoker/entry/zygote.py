@@ -1,0 +1,23 @@
+"""Main of the zygote: ``python -m stoker.entry.zygote FD``, started by the router and by nobody else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+
+import msgspec
+
+from stoker.run import zygote
+from stoker.wire.channel import Channel
+from stoker.wire.frames import ToZygote
+
+
+def main() -> int:
+    control = Channel(socket.socket(fileno=int(sys.argv[1])), ToZygote)
+    plan = msgspec.json.decode(os.environ.pop("STOKER_PLAN"), type=zygote.Plan)
+    return zygote.main(control, plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

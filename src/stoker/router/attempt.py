@@ -1,0 +1,168 @@
+"""One attempt while it runs: its limits, what it has said, and how it is made to stop.
+
+    interrupt ──► exception in the handler ── kill_grace ──► SIGTERM ── kill_grace ──► SIGKILL of the whole tree
+
+However it ends, it ends once: the first outcome counts, whatever comes later finds ``ended`` set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from stoker.model.command import CommandSpec
+from stoker.model.event import EventKind, NewEvent
+from stoker.model.job import Claimed, Progress
+from stoker.model.outcome import Cancelled, Fault, Lost, Outcome, Retry
+from stoker.model.quantities import show_seconds, show_size
+from stoker.wire.frames import Assign, Interrupt
+
+
+class Place(Protocol):
+    """Where an attempt runs: a consumer, a resident, or the zygote itself."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+    @property
+    def alone(self) -> bool:
+        """Whether the process runs nothing else, so that it can be killed for this one."""
+
+    def send(self, frame: Any) -> None:
+        """Say something to the process."""
+
+    def poke(self, interrupt: Interrupt) -> None:
+        """Have an exception raised into the handler."""
+
+    def kill(self, number: int) -> None:
+        """Signal the process and all it started."""
+
+    def hush(self) -> None:
+        """Read nothing more from it for now."""
+
+    def listen(self) -> None:
+        """Read from it again."""
+
+
+class Attempt:
+    """A claimed job on its way. ``run`` is its number in the frames."""
+
+    def __init__(
+        self,
+        run: int,
+        job: Claimed,
+        spec: CommandSpec,
+        *,
+        memory: int | None,
+        max_output: int,
+        born: float,
+        on_said: Callable[[Attempt], None],
+    ) -> None:
+        self.run = run
+        self.job = job
+        self.spec = spec
+        self.memory = job.overrides.memory or spec.memory or memory
+        self.timeout = job.overrides.timeout or spec.timeout
+        self.max_output = spec.output or max_output
+        self.born = born
+        self._on_said = on_said
+        self.started: float | None = None
+        self.place: Place | None = None
+        self.cancel: str | None = None
+        self.events: list[NewEvent] = []
+        self.event_bytes = 0
+        self.progress: Progress | None = None
+        self.output_bytes = 0
+        self.ended = False
+        self._doom: Outcome | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def assign(self) -> Assign:
+        job = self.job
+        return Assign(
+            self.run,
+            job.id,
+            job.command,
+            job.input,
+            job.attempt,
+            job.fence,
+            job.user,
+            job.tags,
+            self.memory,
+            self.timeout,
+            self.max_output,
+        )
+
+    def begin(self, place: Place, kill_grace: float) -> None:
+        """It was handed over; its time runs from now."""
+        self.place = place
+        if self.timeout is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self.timeout, self.time_out, kill_grace)
+
+    def time_out(self, kill_grace: float) -> None:
+        assert self.timeout is not None
+        reason = f"time limit {show_seconds(self.timeout)} exceeded"
+        self._stop("timeout", reason, Retry(Fault("TimeLimit", f"killed: {reason}")), kill_grace)
+
+    def cancelled(self, reason: str, kill_grace: float) -> None:
+        """Somebody asked for it to stop."""
+        if self.cancel is None:
+            self.cancel = reason
+            self._stop("cancel", reason, Cancelled(reason), kill_grace)
+
+    def over_memory(self) -> None:
+        """It has more than it may: ended at once, there is no time to be polite."""
+        assert self.memory is not None
+        self._doom = Lost(Fault("MemoryLimit", f"killed: memory {show_size(self.memory)} exceeded"))
+        self._kill(9)
+
+    def returned(self, outcome: Outcome) -> None:
+        """The daemon stops; it is killed and given back."""
+        self._doom = outcome
+        self._kill(9)
+
+    def _stop(self, kind: str, reason: str, doom: Outcome, kill_grace: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._doom = doom
+        if self.place is not None:
+            self.place.poke(Interrupt(self.run, kind, reason))
+        loop = asyncio.get_running_loop()
+
+        def term() -> None:
+            self._kill(15)
+            self._timer = loop.call_later(kill_grace, self._kill, 9)
+
+        self._timer = loop.call_later(kill_grace, term)
+
+    def _kill(self, number: int) -> None:
+        if not self.ended and self.place is not None:
+            self.place.kill(number)
+
+    def fate(self, found: Outcome) -> Outcome:
+        """Why it died, if we were the ones who killed it; else what was found."""
+        return self._doom or found
+
+    def finish(self) -> bool:
+        """It has ended; False if that was known."""
+        if self.ended:
+            return False
+        self.ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        return True
+
+    def say(self, kind: EventKind, at: float, data: bytes) -> None:
+        """Keep an event until the next report."""
+        self.events.append(NewEvent(kind, at, data))
+        self.event_bytes += len(data)
+        self._on_said(self)
+
+    def take_events(self) -> tuple[tuple[NewEvent, ...], Progress | None]:
+        """What was said since the last time."""
+        events, progress = tuple(self.events), self.progress
+        self.events, self.progress, self.event_bytes = [], None, 0
+        return events, progress

@@ -1,0 +1,206 @@
+"""One client: lines in, lines out."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import socket
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import structlog
+
+from stoker._version import __version__
+from stoker.model import ids
+from stoker.model.errors import NotAllowed, ProtocolError, StokerError
+from stoker.router import methods
+from stoker.wire import endpoint, messages
+from stoker.wire.records import event_record
+
+if TYPE_CHECKING:
+    from stoker.router.router import Router
+
+log = structlog.get_logger(role="router")
+
+CALLS_MAX = 1000
+"""Calls of one client under way at one time; the next is refused."""
+PING_EVERY = 10.0
+"""Seconds between pings while a client waits: well within the 30 s that it takes for silence."""
+INIT_WITHIN = 10.0
+"""Seconds a client has to say who it is."""
+
+
+class Subscription(msgspec.Struct, forbid_unknown_fields=True):
+    job: str
+    after: int = 0
+
+
+class Connection(asyncio.Protocol):
+    """A client from its first byte to its last. Until its ``init`` is accepted it can do nothing."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._lines = messages.Lines(router.settings.max_input)
+        self._transport: asyncio.Transport | None = None
+        self._role: str | None = None
+        self._trusted = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._topics: dict[str, asyncio.Task[None]] = {}
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        sock = transport.get_extra_info("socket")
+        uid = _peer(sock)
+        self._trusted = uid is not None and uid in (os.geteuid(), 0)
+        if uid is not None and not self._trusted:
+            self._refuse(NotAllowed(f"this daemon belongs to another user than uid {uid}"))
+        elif not self._router.welcome(self):
+            self._refuse(NotAllowed(f"{self._router.settings.max_clients} clients are connected; no more are let in"))
+        else:
+            self._timer = asyncio.get_running_loop().call_later(INIT_WITHIN, self._tick)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in (*self._tasks, *self._topics.values()):
+            task.cancel()
+        self._writable.set()
+        self._router.farewell(self, self._role)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            lines = self._lines.feed(data)
+        except StokerError as error:
+            self._refuse(error)
+            return
+        for line in lines:
+            try:
+                self._message(messages.decode(line))
+            except StokerError as error:
+                self._say(messages.error(None, error))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits for an answer."""
+        return bool(self._tasks)
+
+    def _message(self, message: messages.Message) -> None:
+        match message:
+            case messages.Init() if self._role is None:
+                self._init(message)
+            case messages.Call() if self._role is None:
+                self._say(messages.error(message.id, ProtocolError('say who you are first: {"type": "init"}')))
+            case messages.Call():
+                self._call(message)
+            case messages.Ping():
+                self._say(messages.Ping())
+            case _:
+                raise ProtocolError(f"a client does not send {type(message).__name__.lower()} here")
+
+    def _init(self, message: messages.Init) -> None:
+        if message.role not in messages.ROLES:
+            self._refuse(ProtocolError(f"the role {message.role!r} is none of {', '.join(messages.ROLES)}"))
+            return
+        token = self._router.settings.token
+        if not self._trusted and not (token and hmac.compare_digest(token.encode(), (message.token or "").encode())):
+            self._refuse(NotAllowed("the token is missing or wrong"))
+            return
+        self._role = message.role
+        self._router.introduced(self, message.role)
+        self._say(messages.Init(role="router", boot=self._router.boot, version=__version__))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(PING_EVERY, self._tick)
+
+    def _call(self, call: messages.Call) -> None:
+        if len(self._tasks) >= CALLS_MAX:
+            self._say(messages.error(call.id, NotAllowed(f"{CALLS_MAX} calls are under way; wait for some answers")))
+            return
+        task = asyncio.get_running_loop().create_task(self._answer(call))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, call: messages.Call) -> None:
+        assert self._role is not None
+        try:
+            match call.method:
+                case "subscribe":
+                    value: Any = await self._subscribe(call)
+                case "unsubscribe":
+                    value = self._unsubscribe(call)
+                case _:
+                    value = await methods.answer(self._router, self._role, call.method, call.params, call.wait)
+            self._say(messages.Return(call.id, msgspec.Raw(msgspec.json.encode(value))))
+        except StokerError as error:
+            self._say(messages.error(call.id, error))
+        except Exception:
+            log.exception("a call failed by our own fault", method=call.method)
+            self._say(messages.error(call.id, StokerError("the daemon made a mistake; its log says more")))
+
+    async def _subscribe(self, call: messages.Call) -> dict[str, Any]:
+        """Events of a job from a cursor on, then as they come; ended by an ``end`` event."""
+        wanted = methods.read_params(methods.Method(Subscription, methods.ping), call.params)
+        id = ids.job_id(wanted.job)
+        await self._router.store.get(id)
+        if id in self._topics:
+            self._topics.pop(id).cancel()
+        task = asyncio.get_running_loop().create_task(self._follow(id, wanted.after))
+        self._topics[id] = task
+        return {"topic": f"job:{id}"}
+
+    def _unsubscribe(self, call: messages.Call) -> bool:
+        wanted = methods.read_params(methods.Method(Subscription, methods.ping), call.params)
+        task = self._topics.pop(ids.job_id(wanted.job), None)
+        return task is not None and task.cancel()
+
+    async def _follow(self, job: str, after: int) -> None:
+        topic = f"job:{job}"
+        try:
+            async for event in self._router.audience.follow(job, after):
+                after = event.seq
+                data = msgspec.Raw(msgspec.json.encode(event_record(event)))
+                self._say(messages.Event(str(event.kind), data, topic, event.seq))
+                await self._writable.wait()
+            self._say(messages.Event("end", msgspec.Raw(b"null"), topic, after))
+        except StokerError as error:
+            self._say(messages.error(None, error))
+        finally:
+            if self._topics.get(job) is asyncio.current_task():
+                del self._topics[job]
+
+    def _tick(self) -> None:
+        if self._role is None:
+            self._refuse(ProtocolError(f"no init within {INIT_WITHIN:g} s"))
+            return
+        if self._tasks or self._topics:
+            self._say(messages.Ping())
+        self._timer = asyncio.get_running_loop().call_later(PING_EVERY, self._tick)
+
+    def _say(self, message: messages.Message) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(messages.encode(message))
+
+    def _refuse(self, error: StokerError) -> None:
+        self._say(messages.error(None, error))
+        self.close()
+
+
+def _peer(sock: Any) -> int | None:
+    """The user on the other end of a Unix socket."""
+    if sock is None or sock.family != socket.AF_UNIX:
+        return None
+    return endpoint.peer_uid(sock)

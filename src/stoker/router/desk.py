@@ -1,0 +1,241 @@
+"""Where attempts are opened, heard and closed: the last three steps of a job's way, run, report and settle.
+
+    claimed job ──► begin ──► frames from its process ──► outcome ──► after() ──► store, guarded by the fence
+                                 │                                                  │
+                                 └── events, kept until the next report ────────────┴──► whoever watches the job
+
+Reports are gathered for :data:`REPORT_EVERY` seconds and written together; the end of an attempt takes with it what was
+not yet reported, in the same group commit, so a job is never seen ended without all it said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from stoker import failpoint
+from stoker.model import settle
+from stoker.model.clock import Clock
+from stoker.model.errors import StoreError
+from stoker.model.event import EventKind, NewEvent
+from stoker.model.job import Claimed, Progress
+from stoker.model.outcome import Done, Failed, Fault, Outcome, Returned, Snoozed
+from stoker.router.attempt import Attempt
+from stoker.router.audience import Audience
+from stoker.router.pool import Pool
+from stoker.router.tally import Tally
+from stoker.settings import Settings
+from stoker.store.base import Report, Settlement, Store
+from stoker.wire.frames import Ask, Ended, Progressed, Said
+
+log = structlog.get_logger(role="consumer")
+
+REPORT_EVERY = 0.02
+"""Seconds that events are gathered before they are written: at most fifty commits a second for all of them."""
+HUSH_AT = 1 << 20
+"""Bytes of unwritten events after which a job is not read from until they are written."""
+SETTLE_AGAIN = 1.0
+"""Seconds until an ending that the store could not take is tried again."""
+
+
+class Desk:
+    """All attempts of this daemon."""
+
+    def __init__(
+        self, store: Store, settings: Settings, clock: Clock, audience: Audience, tally: Tally,
+        on_ask: Callable[[Attempt, Ask], None], on_change: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._audience = audience
+        self._tally = tally
+        self._on_ask = on_ask
+        self._on_change = on_change
+        self._numbers = itertools.count(1)
+        self._attempts: dict[int, Attempt] = {}
+        self._by_job: dict[str, Attempt] = {}
+        self._dirty: dict[int, Attempt] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._settling: set[asyncio.Task[None]] = set()
+        self.pool: Pool | None = None
+
+    def find(self, job: str) -> Attempt | None:
+        """The attempt of a job that runs here now."""
+        return self._by_job.get(job)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs here or is being written."""
+        return bool(self._attempts or self._settling)
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        return list(self._attempts.values())
+
+    def begin(self, job: Claimed) -> None:
+        """A job was claimed: give it to the pool."""
+        assert self.pool is not None
+        spec = self.pool.commands.get(job.command)
+        if spec is None:
+            self._settle(job, Failed(Fault("UnknownCommand", f"no product registers {job.command}")), None)
+            return
+        attempt = Attempt(
+            next(self._numbers),
+            job,
+            spec,
+            memory=self._settings.memory or None,
+            max_output=self._settings.max_output,
+            born=self._clock.mono(),
+            on_said=self._report_soon,
+        )
+        self._attempts[attempt.run] = attempt
+        self._by_job[job.id] = attempt
+        log.debug(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
+        self.pool.start(attempt)
+        self._audience.nudge(job.id)
+
+    def frame(self, frame: Any) -> None:
+        """What a job's process says."""
+        attempt = self._attempts.get(frame.run)
+        if attempt is None:
+            return
+        match frame:
+            case Ended():
+                attempt.started = frame.started
+                self.end(attempt, frame.outcome)
+            case Said():
+                attempt.say(EventKind(frame.kind), frame.at, frame.data)
+            case Progressed():
+                attempt.progress = Progress(frame.percent, frame.message, frame.step)
+                attempt.say(EventKind.PROGRESS, self._clock.wall(), msgspec.json.encode(attempt.progress))
+            case Ask():
+                self._on_ask(attempt, frame)
+
+    def end(self, attempt: Attempt, outcome: Outcome) -> None:
+        """An attempt has ended, whoever says so; only the first word counts."""
+        if not attempt.finish():
+            return
+        assert self.pool is not None
+        self.pool.ended(attempt)
+        del self._attempts[attempt.run]
+        if self._by_job.get(attempt.job.id) is attempt:
+            del self._by_job[attempt.job.id]
+        self._dirty.pop(attempt.run, None)
+        self._tally.ended(attempt, outcome, self._clock.mono())
+        self._settle(attempt.job, outcome, attempt)
+        self._on_change()
+
+    def mend(self, job: Claimed, outcome: Outcome) -> None:
+        """Settle an attempt that was found abandoned; its fence decides whether it still is."""
+        self._settle(job, outcome, None)
+
+    async def settled(self) -> None:
+        """Wait until every ending so far is written."""
+        while self._settling:
+            await asyncio.wait(set(self._settling))
+
+    async def flush(self) -> None:
+        """Write what was said so far."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        dirty, self._dirty = list(self._dirty.values()), {}
+        reports = []
+        for attempt in dirty:
+            events, progress = attempt.take_events()
+            reports.append(Report(attempt.job.seq, attempt.job.fence, events, progress))
+        if not reports:
+            return
+        try:
+            await self._store.report(reports)
+        except StoreError as error:
+            log.error("events were lost", error=error.message, jobs=len(reports))
+        for attempt in dirty:
+            self._audience.nudge(attempt.job.id)
+            if attempt.place is not None and not attempt.ended:
+                attempt.place.listen()
+
+    def _report_soon(self, attempt: Attempt) -> None:
+        if attempt.ended:
+            return
+        self._dirty[attempt.run] = attempt
+        if attempt.event_bytes > HUSH_AT and attempt.place is not None:
+            attempt.place.hush()
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(REPORT_EVERY, lambda: self._spawn(self.flush()))
+
+    def _settle(self, job: Claimed, outcome: Outcome, attempt: Attempt | None) -> None:
+        assert self.pool is not None
+        ending = settle.after(
+            job,
+            outcome,
+            self.pool.commands.get(job.command),
+            now=self._store.now(),
+            chance=random.random(),
+            cancel=attempt.cancel if attempt is not None else None,
+        )
+        events, progress = attempt.take_events() if attempt is not None else ((), None)
+        if ending.again:
+            events = (*events, _again(self._store.now(), job, outcome, ending))
+        reports = [Report(job.seq, job.fence, events, progress)] if events or progress else []
+        self._tell(job, outcome, ending)
+        self._spawn(self._write(job, reports, ending))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _write(self, job: Claimed, reports: list[Report], ending: settle.Ending) -> None:
+        """Until it is written: an ending is never given up because the disk was full for a while."""
+        while True:
+            failpoint.hit("before-settle")
+            try:
+                if reports:
+                    reported = self._store.report(reports)
+                    settled = self._store.settle([Settlement(job.seq, job.fence, ending)])
+                    await reported
+                else:
+                    settled = self._store.settle([Settlement(job.seq, job.fence, ending)])
+                (taken,) = await settled
+                break
+            except StoreError as error:
+                log.error("an ending could not be written; trying again", job=job.id, error=error.message)
+                await asyncio.sleep(SETTLE_AGAIN)
+        failpoint.hit("after-settle")
+        if not taken:
+            log.warning("a late ending was refused", job=job.id, fence=job.fence)
+        self._audience.nudge(job.id)
+        self._on_change()
+
+    def _tell(self, job: Claimed, outcome: Outcome, ending: settle.Ending) -> None:
+        """The job's line in the log; the wording is that of the O rows."""
+        match outcome:
+            case Done():
+                log.info("Command completed successfully", command=job.command, job=job.id)
+            case Snoozed() | Returned():
+                log.info("Command put off", command=job.command, job=job.id, outcome=type(outcome).__name__)
+            case _:
+                log.warning(
+                    f"Command failed: {ending.fault}", command=job.command, job=job.id, attempt=job.attempt,
+                    state=str(ending.state),
+                )  # fmt: skip
+
+
+def _again(now: float, job: Claimed, outcome: Outcome, ending: settle.Ending) -> NewEvent:
+    """The trace that an attempt leaves when the job goes on."""
+    data = {
+        "attempt": job.attempt,
+        "outcome": type(outcome).__name__.lower(),
+        "error": None if ending.fault is None else str(ending.fault),
+        "next": ending.run_at,
+    }
+    return NewEvent(EventKind.ATTEMPT, now, msgspec.json.encode(data))

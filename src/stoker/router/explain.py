@@ -1,0 +1,79 @@
+"""Why does my job not run? One sentence for any job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stoker.model.command import CommandSpec, Isolation
+from stoker.model.job import Job, Waits
+from stoker.model.quantities import show_seconds
+from stoker.router.claimer import Claimer
+from stoker.router.pool import Pool
+from stoker.store.base import Store
+
+SHOWN = 3
+"""Jobs named at most when many hold the slots or the key."""
+
+
+async def why(job: Job, store: Store, pool: Pool, claimer: Claimer) -> str | None:
+    """What a new job waits for; None for a job that does not wait."""
+    if job.state != "new":
+        return None
+    if job.waits is Waits.TIME:
+        ago = f" after attempt {job.attempt} ended with: {job.fault}" if job.fault and job.attempt else ""
+        return f"waits for its time, in {show_seconds(max(0.0, job.run_at - store.now()))}{ago}"
+    if job.waits is Waits.KEY:
+        assert job.key is not None
+        held = [id for id in await store.holders(job.key) if id != job.id]
+        more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
+        return f"waits for its concurrency key {job.key!r}, held by {', '.join(held[:SHOWN])}{more}"
+    return await _slot(job, store, pool, claimer)
+
+
+async def _slot(job: Job, store: Store, pool: Pool, claimer: Claimer) -> str:
+    spec = pool.commands.get(job.command)
+    if claimer.stopped:
+        return "the daemon is stopping; it runs when one starts again"
+    if claimer.is_paused(job.command):
+        names = claimer.paused & {"*", job.command, job.product}
+        return f"paused: {', '.join(sorted(names))}; `stoker resume {min(names)}` lets it run"
+    if pool.fork_refused is not None:
+        return f"no process can be made: {pool.fork_refused}"
+    if not pool.ready:
+        return "the application is not loaded; see the daemon's log"
+    if spec is None:
+        return f"no product registers {job.command}; it fails at the next look"
+    ahead = await store.ahead(job)
+    line = f"; {ahead} of the same command go first" if ahead else ""
+    return f"{_room(job.command, spec, pool)}{line}"
+
+
+def _room(command: str, spec: CommandSpec, pool: Pool) -> str:
+    running = [attempt for attempt in pool.running if attempt.job.command == command]
+    if spec.concurrency is not None and len(running) >= spec.concurrency:
+        return f"{command} runs {len(running)} of {spec.concurrency} allowed at a time"
+    if pool.room(spec) <= 0:
+        return slots(pool, spec)
+    if spec.interval is not None:
+        return f"rate limit: one start of {command} every {show_seconds(spec.interval)}"
+    return "about to start"
+
+
+def slots(pool: Pool, spec: CommandSpec) -> str:
+    """How full it is, and who holds the slots longest."""
+    isolation = spec.isolated(pool.default)
+    holders = [a for a in pool.running if a.spec.isolated(pool.default) is isolation]
+    names = ", ".join(f"{a.job.command} {a.job.id}" for a in sorted(holders, key=lambda a: a.born)[:SHOWN])
+    kind = "slots" if isolation is Isolation.FORK else f"{isolation} slots"
+    return f"all {len(holders)} {kind} are busy (longest: {names})"
+
+
+def idle_reason(pool: Pool, claimer: Claimer, commands: Mapping[str, CommandSpec]) -> str | None:
+    """Why nothing is claimed though jobs wait; None when work goes on."""
+    if not pool.ready:
+        return pool.fork_refused or "the application is not loaded"
+    if claimer.stopped:
+        return "the daemon is stopping"
+    if commands and all(claimer.is_paused(name) for name in commands):
+        return "everything is paused"
+    return None

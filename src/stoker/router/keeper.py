@@ -1,0 +1,137 @@
+"""What must happen though nobody asks: leases renewed, the lost found, the due made ready, the old forgotten.
+
+Every duty is a loop of its own that survives the store's troubles; none is a job, so none waits for a slot. A duty that
+looks for what a lost wake-up left behind runs every ``look`` seconds: the backstop of every fast path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from stoker import failpoint
+from stoker.model.errors import StoreError
+from stoker.model.outcome import Blame, Fault, Lost
+from stoker.router.audience import Audience
+from stoker.router.claimer import Claimer
+from stoker.router.desk import Desk
+from stoker.router.pool import Pool
+from stoker.run import process
+from stoker.settings import Settings
+from stoker.store.base import Store
+
+log = structlog.get_logger(role="router")
+
+MEMORY_EVERY = 0.5
+"""Seconds between looks at the memory of jobs that have a limit."""
+PURGE_EVERY = 300.0
+PURGE_BATCH = 500
+
+
+class Keeper:
+    """The duties, as tasks."""
+
+    def __init__(
+        self, store: Store, settings: Settings, boot: str, pool: Pool, desk: Desk, claimer: Claimer, audience: Audience
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._boot = boot
+        self._pool = pool
+        self._desk = desk
+        self._claimer = claimer
+        self._audience = audience
+        self._tasks: list[asyncio.Task[None]] = []
+        self._due = asyncio.Event()
+
+    def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        duties: list[tuple[Callable[[], Awaitable[float]], str]] = [
+            (self.renew, "renew"),
+            (self.look, "look"),
+            (self.weigh, "memory"),
+            (self.purge, "purge"),
+        ]
+        self._tasks = [loop.create_task(self._repeat(duty), name=name) for duty, name in duties]
+        self._tasks.append(loop.create_task(self._promote(), name="promote"))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def due_at(self, moment: float) -> None:
+        """A job was stored that is due later."""
+        self._due.set()
+
+    async def renew(self) -> float:
+        """Leases of what runs here; done by the router, so a busy job cannot miss it."""
+        if self._desk.busy:
+            await self._store.renew(self._boot, self._settings.lease)
+        return self._settings.lease / 3
+
+    async def look(self) -> float:
+        """Whatever waits though it should not."""
+        await self.reap()
+        for id in await self._store.expire():
+            self._audience.nudge(id)
+        if self._pool.ready:
+            for id in await self._store.orphan(list(self._pool.commands)):
+                log.warning("a job of an unknown command failed", job=id)
+                self._audience.nudge(id)
+        self._claimer.paused = await self._store.pauses()
+        self._pool.try_again()
+        self._claimer.wake()
+        return self._settings.look
+
+    async def reap(self) -> int:
+        """Settle attempts that nobody works on; the fence decides if that is still so when it is written."""
+        lost = await self._store.abandoned(self._boot)
+        failpoint.hit("before-reap")
+        for job in lost:
+            log.warning("a lost job was found", job=job.id, command=job.command, attempt=job.attempt)
+            self._desk.mend(job, Lost(Fault("Lost", "the daemon that ran it went away"), Blame.HOUSE))
+        return len(lost)
+
+    async def weigh(self) -> float:
+        """Jobs with a memory limit, by what their whole tree holds."""
+        for attempt in self._desk.attempts:
+            place = attempt.place
+            if not attempt.memory or place is None or not place.alone or place.pid is None:
+                continue
+            if process.tree_rss(place.pid) > attempt.memory:
+                attempt.over_memory()
+        return MEMORY_EVERY
+
+    async def purge(self) -> float:
+        """What is kept no longer, in small bites."""
+        gone = await self._store.purge(self._settings.keep_jobs, self._settings.keep_events, PURGE_BATCH)
+        return 0.05 if gone >= PURGE_BATCH else PURGE_EVERY
+
+    async def _promote(self) -> None:
+        """Due jobs at their moment: sleeps until the next one, or until an earlier one is stored."""
+        while True:
+            self._due.clear()
+            try:
+                coming = await self._store.promote()
+            except StoreError as error:
+                log.error("cannot look for due jobs", error=error.message)
+                coming = None
+            self._claimer.wake()
+            wait = self._settings.look if coming is None else max(0.0, coming - self._store.now())
+            try:
+                # the wall clock may jump: never sleep on it for long
+                await asyncio.wait_for(self._due.wait(), min(wait, self._settings.look) + 0.001)
+            except TimeoutError:
+                continue
+
+    async def _repeat(self, duty: Callable[[], Awaitable[float]]) -> None:
+        while True:
+            try:
+                pause = await duty()
+            except StoreError as error:
+                log.error("a duty failed; it goes on", duty=duty.__name__, error=error.message)
+                pause = self._settings.look
+            await asyncio.sleep(pause)

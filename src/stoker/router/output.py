@@ -1,0 +1,101 @@
+"""Captured output: what a job writes to its stdout and stderr, whoever writes it there, in bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from stoker.model.event import EventKind
+from stoker.model.quantities import show_size
+from stoker.router.attempt import Attempt
+
+READ = 1 << 16
+
+
+class Pipe:
+    """The reading end of one stream of one process. Text is kept as it comes; past the job's bound it is read and
+    dropped, with one mark where it was cut, so that a flood costs no memory and never blocks the job."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, kind: EventKind, clock: Callable[[], float]) -> None:
+        self._loop = loop
+        self._kind = kind
+        self._clock = clock
+        self._fd, self._writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._fd, False)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._attempt: Attempt | None = None
+        self._cut = False
+        self._listening = False
+
+    def attach(self, attempt: Attempt) -> None:
+        """From now on what comes is said by this attempt."""
+        self._attempt = attempt
+        self.listen()
+
+    def listen(self) -> None:
+        if self._fd >= 0 and not self._listening:
+            self._listening = True
+            self._loop.add_reader(self._fd, self.read)
+
+    def hush(self) -> None:
+        if self._listening:
+            self._listening = False
+            self._loop.remove_reader(self._fd)
+
+    def read(self) -> None:
+        """Take what is there, one piece at a time so that a flood does not hold up the loop."""
+        try:
+            data = os.read(self._fd, READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.hush()
+            return
+        self._keep(data)
+
+    def drain(self) -> None:
+        """Take all that is there: the process has said how it ended, or is gone."""
+        while self._fd >= 0:
+            try:
+                data = os.read(self._fd, READ)
+            except OSError:
+                break
+            if not data:
+                break
+            self._keep(data)
+            if self._cut:
+                break
+
+    def _keep(self, data: bytes) -> None:
+        attempt = self._attempt
+        if attempt is None or self._cut:
+            return
+        room = attempt.max_output - attempt.output_bytes
+        attempt.output_bytes += len(data)
+        text = self._decoder.decode(data[:room])
+        if text:
+            attempt.say(self._kind, self._clock(), msgspec.json.encode(text))
+        if len(data) > room:
+            self._cut = True
+            mark = {"level": "warning", "message": f"output cut: more than {show_size(attempt.max_output)}"}
+            attempt.say(EventKind.LOG, self._clock(), msgspec.json.encode(mark))
+
+    def give_writer(self) -> int:
+        """The end for the process; whoever takes it closes it."""
+        writer, self._writer = self._writer, -1
+        return writer
+
+    def close(self) -> None:
+        self.hush()
+        if self._writer >= 0:
+            os.close(self._writer)
+            self._writer = -1
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

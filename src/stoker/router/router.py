@@ -1,0 +1,255 @@
+"""The router: the one process that claims and settles. Here its parts are put together, started, and stopped in order.
+
+    clients ──► connection ──► methods ──► admission ──► store ◄── claimer ──► desk ──► pool ──► zygote
+                                                           ▲                    │         ▲
+                                                           └──────── settle ────┘         └── keeper looks after all
+
+Stopping has an order too: listen no more, claim no more, let what runs come to its end (or give it back when the grace
+time is over), write it, and only then let go of the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import msgspec
+import structlog
+
+from stoker.model.clock import Clock, SystemClock
+from stoker.model.errors import AppError, StokerError
+from stoker.model.ids import new_boot_id
+from stoker.model.outcome import Returned
+from stoker.model.quantities import show_seconds
+from stoker.router import methods
+from stoker.router.admission import Admission
+from stoker.router.attempt import Attempt
+from stoker.router.audience import Audience
+from stoker.router.claimer import Claimer
+from stoker.router.connection import Connection
+from stoker.router.desk import Desk
+from stoker.router.figures import Figures
+from stoker.router.keeper import Keeper
+from stoker.router.pool import Pool
+from stoker.router.tally import Tally
+from stoker.router.zygotes import Zygote
+from stoker.settings import Settings
+from stoker.store.base import Store
+from stoker.wire.frames import Answer, Ask
+
+log = structlog.get_logger(role="router")
+
+RESTART_GRACE = 30.0
+"""Seconds a restart waits for running jobs when no grace time is set; what still runs then is given back."""
+ZYGOTE_PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0)
+"""Seconds before a new zygote is tried, the first time, the second …; the last for ever."""
+
+
+class Router:
+    """One daemon's heart. ``run`` is its whole life; True from it means: start me again."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.store = store
+        self.clock = clock or SystemClock()
+        self.boot = new_boot_id()
+        self.tally = Tally()
+        self.audience = Audience(store)
+        self.desk = Desk(store, settings, self.clock, self.audience, self.tally, self._asked, self._changed)
+        self.pool = Pool(settings, self.clock, self.desk.frame, self.desk.end, self._changed)
+        self.desk.pool = self.pool
+        self.claimer = Claimer(store, self.pool, settings, self.boot, self.desk.begin)
+        self.keeper = Keeper(store, settings, self.boot, self.pool, self.desk, self.claimer, self.audience)
+        self.admission = Admission(lambda: self.pool.commands, settings.max_input)
+        self.figures = Figures(settings, store, self.clock, self.boot, self.pool, self.desk, self.claimer, self.tally)
+        self._connections: set[Connection] = set()
+        self._servers: list[asyncio.Server] = []
+        self._zygotes: set[Zygote] = set()
+        self._asks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._leave = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._restart = False
+        self._reloading = asyncio.Lock()
+
+    async def start(self, listeners: list[socket.socket]) -> None:
+        """Open the store, load the application, mend what the last daemon left, then listen and work.
+
+        Raises :class:`AppError` or a StoreError when it cannot begin.
+        """
+        await self.store.open()
+        self.claimer.paused = await self.store.pauses()
+        await self._new_zygote()
+        await self.keeper.reap()
+        await self.desk.settled()
+        loop = asyncio.get_running_loop()
+        for listener in listeners:
+            listener.setblocking(False)
+            self._servers.append(await _serve(loop, self, listener))
+        self.keeper.start()
+        self.claimer.wake()
+        log.info(
+            "ready", node=self.settings.node, boot=self.boot, commands=len(self.pool.commands),
+            socket=self.settings.socket, store=self.settings.store, slots=self.settings.consumers_max,
+        )  # fmt: skip
+
+    async def run(self) -> bool:
+        """Work until asked to leave; leave in order. Whether a restart was asked for."""
+        await self._leave.wait()
+        await self._drain()
+        return self._restart
+
+    def ask_stop(self) -> None:
+        """Leave when what runs has ended; asked again: leave now."""
+        if self._leave.is_set():
+            self._hurry.set()
+        self._leave.set()
+
+    def ask_restart(self) -> None:
+        self._restart = True
+        self._leave.set()
+
+    async def reload(self) -> None:
+        """Fork from freshly loaded code from now on. Raises :class:`AppError`; broken code leaves the old in force."""
+        async with self._reloading:
+            try:
+                await self._new_zygote()
+            except AppError as error:
+                log.error("reload failed; the old code stays in force", error=error.message)
+                raise
+            log.info("reloaded", commands=len(self.pool.commands))
+
+    # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def welcome(self, connection: Connection) -> bool:
+        """Let a client in if there is room."""
+        self._connections.add(connection)
+        return len(self._connections) <= self.settings.max_clients
+
+    def introduced(self, connection: Connection, role: str) -> None:
+        self.figures.clients[role] = self.figures.clients.get(role, 0) + 1
+
+    def farewell(self, connection: Connection, role: str | None) -> None:
+        self._connections.discard(connection)
+        if role is not None:
+            self.figures.clients[role] -= 1
+
+    # ── zygotes ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _new_zygote(self) -> None:
+        zygote = Zygote(self.settings, self.pool.frame, self._zygote_gone)
+        self._zygotes.add(zygote)
+        try:
+            announce = await zygote.start()
+        except AppError:
+            zygote.stop()
+            self._zygotes.discard(zygote)
+            await zygote.gone()
+            raise
+        self.pool.adopt(zygote, announce)
+        log.info(
+            "application loaded", pid=zygote.pid, commands=len(announce.commands), modules=announce.modules,
+            took=show_seconds(announce.seconds),
+        )  # fmt: skip
+
+    def _zygote_gone(self, zygote: Zygote) -> None:
+        self._zygotes.discard(zygote)
+        self.pool.lost(zygote)
+        self._spawn(self._bury(zygote))
+
+    async def _bury(self, zygote: Zygote) -> None:
+        status = await zygote.gone()
+        if zygote.retiring or self._leave.is_set():
+            return
+        log.error("the zygote died; starting another", pid=zygote.pid, status=status)
+        for number in range(1_000_000):
+            await asyncio.sleep(ZYGOTE_PAUSES[min(number, len(ZYGOTE_PAUSES) - 1)])
+            if self.pool.zygote is not None or self._leave.is_set():
+                return
+            try:
+                await self._new_zygote()
+            except AppError as error:
+                log.error("the application cannot be loaded", error=error.message)
+
+    # ── what happens in between ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _changed(self) -> None:
+        """A slot came free, or an ending was written."""
+        self.claimer.wake()
+        if not self.desk.busy:
+            self._idle.set()
+
+    def _asked(self, attempt: Attempt, ask: Ask) -> None:
+        self._spawn(self._answer(attempt, ask))
+
+    async def _answer(self, attempt: Attempt, ask: Ask) -> None:
+        """A job asks on behalf of its user, with the rights of a job."""
+        try:
+            value = await methods.answer(self, "job", ask.method, msgspec.Raw(ask.params), None)
+            answer = Answer(ask.run, ask.ask, msgspec.json.encode(value), None)
+        except StokerError as error:
+            answer = Answer(ask.run, ask.ask, msgspec.json.encode(error.message), error.code)
+        worker = attempt.place
+        if worker is not None and not attempt.ended:
+            worker.send(answer)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._asks.add(task)
+        task.add_done_callback(self._asks.discard)
+
+    # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _drain(self) -> None:
+        grace = self.settings.grace or (RESTART_GRACE if self._restart else 0.0)
+        log.info("stopping", running=len(self.desk.attempts), grace=grace or "until they end")
+        for server in self._servers:
+            server.close()
+        await self.claimer.stop()
+        await self._wait_idle(grace)
+        for attempt in self.desk.attempts:
+            attempt.returned(Returned())
+        self.pool.release_all()
+        await self._until(lambda: not self.desk.attempts, 2.0)
+        for zygote in list(self._zygotes):
+            zygote.stop()
+        await self.desk.settled()
+        await self.keeper.stop()
+        await self._farewells()
+        for task in list(self._asks):
+            task.cancel()
+        await asyncio.gather(*self._asks, return_exceptions=True)
+        await self.store.close()
+        log.info("stopped")
+
+    async def _wait_idle(self, grace: float) -> None:
+        """Until nothing runs, the grace is over, or somebody is in a hurry."""
+        await self._until(lambda: not self.desk.busy, grace or None, self._hurry)
+
+    async def _until(self, done: Any, seconds: float | None, hurry: asyncio.Event | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        end = None if seconds is None else loop.time() + seconds
+        while not done() and not (hurry is not None and hurry.is_set()):
+            left = 0.2 if end is None else min(0.2, end - loop.time())
+            if left <= 0:
+                return
+            self._idle.clear()
+            waits = [loop.create_task(event.wait()) for event in (self._idle, hurry) if event is not None]
+            await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            for task in waits:
+                task.cancel()
+
+    async def _farewells(self) -> None:
+        """Answers that are ready go out before the lines are closed."""
+        await self._until(lambda: not any(connection.waiting for connection in self._connections), 1.0)
+        for connection in list(self._connections):
+            connection.close()
+        for server in self._servers:
+            await server.wait_closed()
+
+
+async def _serve(loop: asyncio.AbstractEventLoop, router: Router, listener: socket.socket) -> asyncio.Server:
+    if listener.family == socket.AF_UNIX:
+        return await loop.create_unix_server(lambda: Connection(router), sock=listener)
+    return await loop.create_server(lambda: Connection(router), sock=listener)

@@ -1,0 +1,195 @@
+"""A consumer: one job, then gone.
+
+It is forked ahead of its job, so that the fork is off the job's way, and waits on its channel. It has one thread: what
+the router says while the handler runs (stop!) is announced by SIGUSR1, read from the channel in the signal handler, and
+raised into the handler right there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import types
+from typing import Any
+
+import setproctitle
+
+from stoker.model.interrupt import CancelRequested, DaemonGone, Interrupted, TimeLimitExceeded
+from stoker.model.outcome import Failed, Fault
+from stoker.run import process
+from stoker.run.context import Context
+from stoker.run.executor import Run, execute
+from stoker.run.line import unpack
+from stoker.run.preload import Application
+from stoker.wire.channel import Channel
+from stoker.wire.frames import Answer, Ask, Assign, Interrupt, ToRunner
+
+POKE = signal.SIGUSR1
+"""Sent after a frame that a busy handler should see."""
+
+
+class SoloLine:
+    """The line of a run that has the process to itself."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._busy = 0
+        self._asks = 0
+        self._pending: Interrupted | None = None
+        self._run = -1
+        self.in_handler = False
+
+    def take(self) -> Assign | None:
+        """Wait for the job; None when there will be none."""
+        frame = self._channel.receive()
+        if isinstance(frame, Assign):
+            self._run = frame.run
+            return frame
+        return None
+
+    def send(self, frame: Any) -> None:
+        self._busy += 1
+        try:
+            self._channel.send(frame)
+        except OSError:
+            self._pending = self._pending or DaemonGone("the daemon is gone")
+        finally:
+            self._busy -= 1
+        self._raise_pending()
+
+    def ask(self, method: str, params: bytes) -> bytes:
+        self._asks += 1
+        self.send(Ask(self._run, self._asks, method, params))
+        self._busy += 1
+        try:
+            answer = self._answer(self._asks)
+        finally:
+            self._busy -= 1
+        self._raise_pending()
+        return unpack(answer)
+
+    async def aask(self, method: str, params: bytes) -> bytes:
+        return self.ask(method, params)
+
+    def poked(self, _signal: int, _frame: types.FrameType | None) -> None:
+        """The signal handler: never touches the channel in the middle of somebody else's use of it."""
+        if not self._busy:
+            self._busy += 1
+            try:
+                for frame in self._channel.waiting():
+                    self._note(frame)
+                if self._channel.closed:
+                    self._pending = self._pending or DaemonGone("the daemon is gone")
+            finally:
+                self._busy -= 1
+            self._raise_pending()
+
+    def _answer(self, number: int) -> Answer | None:
+        while True:
+            frame = self._channel.receive()
+            if frame is None:
+                self._pending = self._pending or DaemonGone("the daemon is gone")
+                return None
+            if isinstance(frame, Answer) and frame.ask == number:
+                return frame
+            self._note(frame)
+            if self._pending is not None:
+                return None
+
+    def _note(self, frame: Any) -> None:
+        if isinstance(frame, Interrupt) and frame.run == self._run:
+            kind = TimeLimitExceeded if frame.kind == "timeout" else CancelRequested
+            self._pending = kind(frame.reason)
+
+    def _raise_pending(self) -> None:
+        if self._pending is not None and self.in_handler and not self._busy:
+            pending, self._pending = self._pending, None
+            raise pending
+
+
+class ContextHandler(logging.Handler):
+    """Sends the standard library's log records to the job's log."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self._context = context
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {"logger": record.name}
+        if record.exc_info:
+            fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+        self._context.log(record.getMessage(), record.levelname.lower(), **fields)
+
+
+def main(application: Application, prefix: str, level: str, result_max: int) -> None:
+    """The life of a consumer, from the fork to its exit. Never returns."""
+    setproctitle.setproctitle(f"{prefix}-spare")
+    process.become_subreaper()
+    reseed()
+    channel = Channel(socket.socket(fileno=process.CHANNEL_FD), ToRunner)
+    line = SoloLine(channel)
+    signal.signal(POKE, line.poked)
+    assign = line.take()
+    if assign is not None:
+        setproctitle.setproctitle(f"{prefix}-consumer {assign.command} {assign.job}")
+        serve(assign, line, application, level, result_max)
+    leave()
+
+
+def serve(assign: Assign, line: SoloLine, application: Application, level: str, result_max: int) -> None:
+    """Run one job and report how it ended."""
+    run = Run(assign, line, result_max)
+    listen_to_logging(ContextHandler(run.context), level)
+    problem = refreshed(application)
+    if problem is not None:
+        run.outcome = Failed(problem)
+    else:
+        if assign.memory:
+            process.limit_memory(assign.memory)
+        line.in_handler = True
+        try:
+            execute(run, application.commands)
+        finally:
+            line.in_handler = False
+    flush()
+    line.send(run.ended)
+
+
+def refreshed(application: Application) -> Fault | None:
+    """Take changed source into account; what is wrong with it, if it cannot be imported any more."""
+    try:
+        application.refresh()
+    except Exception as error:
+        return Fault("AppError", str(error))
+    return None
+
+
+def listen_to_logging(handler: logging.Handler, level: str) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+
+
+def reseed() -> None:
+    """Random numbers of one's own: the parent's state was copied by the fork."""
+    random.seed()
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed()
+
+
+def flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
+def leave() -> None:
+    """End without the parent's clean-up: nothing of its buffers, threads or handles is ours to close."""
+    flush()
+    os._exit(0)

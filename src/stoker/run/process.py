@@ -1,0 +1,199 @@
+"""The kernel's side of running jobs: threads counted, descriptors closed, whole trees of processes ended.
+
+Linux is the platform. Where a call does not exist (macOS, for development) the weaker thing is done, never nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+CHANNEL_FD = 3
+"""Where a child finds its channel; everything above is closed."""
+ROUNDS_MAX = 20
+"""How often a tree that grows while it is killed is walked again."""
+
+_LINUX = sys.platform == "linux"
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def count_threads() -> int:
+    """Threads of this process, by the kernel's count: also those Python knows nothing of."""
+    if _LINUX:
+        # a directory's links are its subfolders and two more: one system call, no list
+        return os.stat("/proc/self/task").st_nlink - 2
+    return int(psutil.Process().num_threads())
+
+
+def thread_names() -> list[str]:
+    """What the threads of this process call themselves."""
+    if not _LINUX:
+        return []
+    return [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children instead of init's, so that none is lost from sight."""
+    if _LINUX:
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent dies; end at once if it already has. A backstop: the channel's end is the rule."""
+    if _LINUX:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def reset_signals() -> None:
+    """All signals as a fresh process has them: nothing of the parent's handlers, wake-up descriptor or mask stays."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def take_descriptors(null: int, channel: int, stdout: int, stderr: int) -> None:
+    """Keep 0-2 and the channel; close every other descriptor the parent had."""
+    os.dup2(null, 0)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    os.dup2(channel, CHANNEL_FD, inheritable=False)
+    os.closerange(CHANNEL_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def limit_memory(limit: int) -> None:
+    """Let this process grow by ``limit`` bytes beyond what it has mapped now; what goes further raises MemoryError."""
+    if not _LINUX:
+        return
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    ceiling = pages * resource.getpagesize() + limit
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or ceiling < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (ceiling, hard))
+
+
+def raise_process_limit(wanted: int) -> int | None:
+    """Raise the soft RLIMIT_NPROC to ``wanted`` where the hard limit lets; the soft limit if it stays lower."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return None
+    reach = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NPROC, (reach, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    return None if soft >= wanted else soft
+
+
+def children(pid: int) -> list[int]:
+    """The living and the unreaped children of a process."""
+    if not _LINUX:
+        with contextlib.suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(pid).children()]
+        return []
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children") as file:
+                found += [int(word) for word in file.read().split()]
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Everything below a process, nearest first."""
+    found: list[int] = []
+    level = children(pid)
+    while level:
+        found += level
+        level = [below for child in level for below in children(child)]
+    return found
+
+
+def send(pid: int, number: int, *, parent_in: Callable[[int], bool] | None = None) -> None:
+    """Signal one process through a pidfd, so that a number used again never hits a stranger.
+
+    ``parent_in`` is asked about the process's parent once the pidfd pins it; False means it is not the one we meant.
+    """
+    if not hasattr(os, "pidfd_open"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        return
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if parent_in is None or parent_in(_parent(pid)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(fd, number)
+    finally:
+        os.close(fd)
+
+
+def signal_tree(pid: int, number: int) -> None:
+    """Signal a process and all it started; ``pid`` must be an unreaped child of ours.
+
+    SIGKILL goes from below upward, with the root stopped meanwhile and walked again until nothing new appears: the
+    root adopts whatever loses its parent, so nothing slips out.
+    """
+    if number != signal.SIGKILL:
+        for below in descendants(pid):
+            send(below, number)
+        send(pid, number)
+        return
+    send(pid, signal.SIGSTOP)
+    for _ in range(ROUNDS_MAX):
+        alive = [child for child in descendants(pid) if not _dead(child)]
+        if not alive:
+            break
+        kill_all(alive, pid)
+    send(pid, signal.SIGKILL)
+
+
+def kill_all(pids: Iterable[int], root: int) -> None:
+    """SIGKILL each, if its parent is still one of the tree."""
+    tree = {root, *descendants(root)}
+    for pid in pids:
+        send(pid, signal.SIGKILL, parent_in=tree.__contains__)
+
+
+def kill_strays(known: Iterable[int]) -> None:
+    """End what jobs left behind: children of this process that it did not make itself, with all below them."""
+    own = set(known)
+    for pid in children(os.getpid()):
+        if pid not in own and not _dead(pid):
+            signal_tree(pid, signal.SIGKILL)
+
+
+def tree_rss(pid: int) -> int:
+    """Resident bytes of a process and everything below it."""
+    total = 0
+    for member in (pid, *descendants(pid)):
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{member}/statm") as file:
+            total += int(file.read().split()[1]) * resource.getpagesize()
+    return total
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+    return 0
+
+
+def _dead(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] in ("Z", "X")
+    except OSError:
+        return True
