@@ -49,9 +49,9 @@ def _end(text: str, start: int, limit: int) -> int:
 
 
 def _tidy(passage: str) -> Iterator[str]:
-    """The passage with one line for each paragraph; nothing if it is blank."""
-    lines = (" ".join(part.split()) for part in passage.split("\n\n"))
-    text = "\n".join(line for line in lines if line)
+    """The passage with a blank line between paragraphs and none within; nothing if there is nothing in it."""
+    paragraphs = (" ".join(part.split()) for part in passage.split("\n\n"))
+    text = "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
     if text:
         yield text
 

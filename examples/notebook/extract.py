@@ -22,6 +22,7 @@ BLOCK = 1 << 18
 """Bytes read at a time."""
 _TAG_MAX = 16 * BLOCK
 _MARKDOWN = re.compile(r"^#{1,6} +|\*\*|`", re.MULTILINE)
+_HYPHENATED = re.compile(r"(?<=[a-z])-\n(?=[a-z])")
 _CHARSET = re.compile(rb"charset=[\"']?([\w-]+)", re.IGNORECASE)
 
 
@@ -166,7 +167,8 @@ def _pages(reader: pypdf.PdfReader, pages: int) -> Iterator[Block]:
 
 
 def _paragraphs(page: str) -> str:
-    """A page's lines with a blank one after each that is short: a PDF knows lines, but no paragraphs."""
-    lines = page.splitlines()
+    """A page's lines with words put together again, and a blank line after each that is short: a PDF knows lines and
+    no paragraphs."""
+    lines = _HYPHENATED.sub("", page).splitlines()
     short = 0.7 * max(map(len, lines), default=0)
     return "\n".join(line + "\n" if len(line) < short else line for line in lines)

@@ -58,8 +58,8 @@ def opened(folder: Path | None = None) -> Iterator[Library]:
     file = folder / "notebook.db"
     os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # it has people's keys in it
     with contextlib.closing(sqlite3.connect(file, timeout=30.0, isolation_level=None)) as connection:
-        # With a rollback journal and not a write-ahead log: the SQLite that comes with Python may be older than 3.51.3
-        # and can then lose a transaction when a log begins anew while another process writes.
+        # A rollback journal and not a write-ahead log: the SQLite that comes with Python may be older than 3.51.3, and
+        # the log of those can damage the file when several processes write.
         connection.execute("pragma journal_mode = truncate")
         connection.execute("pragma foreign_keys = on")
         connection.executescript(_SCHEMA)
@@ -98,13 +98,14 @@ class Library:
             self._db.executemany("insert or ignore into passages (source, position, text) values (?, ?, ?)", rows)
 
     def finish(self, source: str, characters: int) -> None:
-        """The source is complete; an older version of the same document, and a failure to read it, are forgotten."""
+        """The source is complete; what was there before under the same path, read or failed, is forgotten."""
         with self._transaction():
             self._db.execute(
                 "update sources set state = 'indexed', error = null, characters = ? where id = ?", (characters, source)
             )
             self._db.execute(
-                "delete from sources where path <> '' and id <> ?1 and path = (select path from sources where id = ?1)",
+                "delete from sources where exists (select 1 from sources new where new.id = ? and new.path <> ''"
+                " and new.path = sources.path and new.added > sources.added)",
                 (source,),
             )
 
@@ -123,8 +124,8 @@ class Library:
         """All sources, oldest first; or the one named, if it is there."""
         rows = self._db.execute(
             "select id, title, path, state, error, characters,"
-            " (select count(*) from passages where source = id), (select count(*) from vectors v where v.source = s.id)"
-            " from sources s where ?1 is null or id = ?1 order by added, id",
+            " (select count(*) from passages where source = s.id), (select count(*) from vectors where source = s.id)"
+            " from sources s where ?1 is null or s.id = ?1 order by added, id",
             (source,),
         )
         return [Shelved(*row) for row in rows]

@@ -9,7 +9,10 @@ class Page(HTMLParser):
     """Takes HTML in pieces of any size and gives its text in pieces, with a blank line between paragraphs."""
 
     UNSEEN = frozenset({"script", "style", "template", "noscript", "title"})
-    INLINE = frozenset("a abbr b bdi bdo cite code em i kbd mark q s samp small span strong sub sup time u wbr".split())
+    INLINE = frozenset(
+        {"a", "abbr", "b", "bdi", "bdo", "cite", "code", "em", "i", "kbd", "mark", "q", "s", "samp", "small", "span"}
+        | {"strong", "sub", "sup", "time", "u", "wbr"}
+    )
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _END = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?…][\"”’)\]]))(?<!\s[A-Z]\.)(?<!\bDr\.)(?<!\bMr\.)\s+(?=[^a-z\s])")
+_BLANK = re.compile(r"\n[^\S\n]*\n")
 _CLOSED = re.compile(r"[.!?…][\"”’)\]]*\Z")
 
-STOPWORDS = frozenset(
-    """
-    a about after again all almost also although always am among an and another any anybody anything are as at away be
-    became because been before being best between both but by came can could did do does done down during each either
-    else even ever every everybody few for from further get gets give given go goes had has have having he hence her here
-    hers him his how i if in into is it its itself just keep kept know less let like little long made make makes many may
-    me might mine more most much must my neither never no nobody none nor not nothing now of off often on once one only
-    onto or other others our out over own per perhaps put quite rather said same say see seem several shall she should
-    since so some somebody something soon still such take taken than that the their them then there these they thing
-    things this those though through thus till to together too took toward two under until up upon us use used very was
-    way we well went were what when where whether which while who whoever whole whom whose why will with within without
-    would yet you your
-    """.split()
-)
+STOPWORDS = frozenset(Path(__file__).with_name("stopwords.txt").read_text("utf-8").split())
+"""Words that say nothing about what a text is about."""
 
 
 def words(text: str) -> Iterator[str]:
@@ -36,8 +26,8 @@ def terms(text: str) -> Iterator[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """The whole sentences of a text, without headings and other scraps. A line break ends a paragraph."""
-    found = (part.strip() for line in text.splitlines() for part in _END.split(line))
+    """The whole sentences of a text, without headings and other scraps. A blank line ends a paragraph."""
+    found = (" ".join(part.split()) for paragraph in _BLANK.split(text) for part in _END.split(paragraph))
     return [part for part in found if _CLOSED.search(part) and sum(1 for _ in words(part)) >= 4]
 
 

@@ -12,8 +12,9 @@
 Run ``stoker up module:notebook`` and, from anywhere, ``process_source.submit("report.pdf")``.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from stoker._version import __version__
-from stoker.client.aio import AsyncClient, AsyncJobHandle
 from stoker.client.product import Product, command
 from stoker.client.sync import Client, JobHandle
 from stoker.model.command import Backoff
@@ -21,6 +22,9 @@ from stoker.model.errors import InvalidInput, JobCancelled, JobFailed, StokerErr
 from stoker.model.interrupt import Cancel, CancelRequested, Retry, Snooze, TimeLimitExceeded
 from stoker.model.job import Priority, Unique
 from stoker.run.context import Context
+
+if TYPE_CHECKING:
+    from stoker.client.aio import AsyncClient, AsyncJobHandle
 
 __all__ = [
     "AsyncClient",
@@ -44,3 +48,12 @@ __all__ = [
     "__version__",
     "command",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The asyncio client, when it is asked for: an application that does not use it forks faster without asyncio."""
+    if name in ("AsyncClient", "AsyncJobHandle"):
+        from stoker.client import aio
+
+        return getattr(aio, name)
+    raise AttributeError(f"module 'stoker' has no attribute {name!r}")

@@ -14,41 +14,44 @@ PAGES = (
     """
     The computer that landed on the Moon
 
-    The Apollo Guidance Computer flew in both halves of the spacecraft: one in the command module and one in the lunar
-    module. It was designed at the MIT Instrumentation Laboratory in the early sixties, weighed thirty-two kilograms, and
-    took about fifty-five watts, less than a light bulb of its day. It was among the first computers built from
-    integrated circuits, some 2,800 of them in the second version, all of one kind: a pair of NOR gates.
+    The Apollo Guidance Computer flew in both halves of the spacecraft: one in the command module and one in the
+    lunar module. It was designed at the MIT Instrumentation Laboratory in the early sixties, weighed thirty-two
+    kilograms, and took about fifty-five watts, less than a light bulb of its day. It was among the first
+    computers built from integrated circuits, some 2,800 of them in the second version, all of one kind: a pair
+    of NOR gates.
 
-    Its memory was counted in words of fifteen bits and a parity bit. There were 2,048 words that could be written and
-    36,864 that could not. The fixed memory was core rope: a wire threaded through a tiny magnetic ring was a one, a wire
-    led past it a zero. Women in a factory near Boston wove the programs by hand, and a change late in the day meant
-    weaving a module again.
+    Its memory was counted in words of fifteen bits and a parity bit. There were 2,048 words that could be
+    written and 36,864 that could not. The fixed memory was core rope: a wire threaded through a tiny magnetic
+    ring was a one, a wire led past it a zero. Women in a factory near Boston wove the programs by hand, and a
+    change late in the day meant weaving a module again.
     """,
     """
     Jobs and priorities
 
-    One processor had to steer, read the radar, work the display and answer the astronauts. Hal Laning's Executive made
-    that possible. Every piece of work was a job with a priority. Seven or eight jobs could be open at once, each with its
-    own small set of memory for its working values, and the most important one that was ready ran next. A second
-    program, the Waitlist, started short tasks at a given moment.
+    One processor had to steer, read the radar, work the display and answer the astronauts. Hal Laning's
+    Executive made that possible. Every piece of work was a job with a priority. Seven or eight jobs could be
+    open at once, each with its own small set of memory for its working values, and the most important one that
+    was ready ran next. A second program, the Waitlist, started short tasks at a given moment.
 
-    The software was also written to survive a restart. Jobs that mattered noted how far they had come. After a restart
-    the computer cleared its queue, looked at those notes, and took up only the work that had to go on.
+    The software was also written to survive a restart. Jobs that mattered noted how far they had come. After a
+    restart the computer cleared its queue, looked at those notes, and took up only the work that had to go on.
     """,
     """
     Alarm 1202
 
-    On the twentieth of July 1969, minutes before the first landing, the display of the Eagle showed 1202. A radar
-    that was not needed for the descent had been left in a position where its electronics stole about fifteen percent of
-    the computer's time. Jobs were started faster than they could end, and then there was no free set of memory for the
-    next one.
+    On the twentieth of July 1969, minutes before the first landing, the display of the Eagle showed 1202. A
+    radar that was not needed for the descent had been left in a position where its electronics stole about
+    fifteen percent of the computer's time. Jobs were started faster than they could end, and then there was no
+    free set of memory for the next one.
 
-    The computer did what it had been made to do. It restarted at once, dropped the low-priority jobs, and kept those
-    that steered the engine. The alarm came several times. In Houston a young engineer, Jack Garman, had a handwritten
-    list of alarms and knew that this one was harmless as long as it did not come all the time; the call was go.
+    The computer did what it had been made to do. It restarted at once, dropped the low-priority jobs, and kept
+    those that steered the engine. The alarm came several times. In Houston a young engineer, Jack Garman, had a
+    handwritten list of alarms and knew that this one was harmless as long as it did not come all the time; the
+    call was go.
 
-    Margaret Hamilton, who led the flight software, later wrote that the computer had recognised that it was asked to do
-    more than it should, and had told the astronauts so: it was doing the important work, and leaving the rest.
+    Margaret Hamilton, who led the flight software, later wrote that the computer had recognised that it was
+    asked to do more than it should, and had told the astronauts so: it was doing the important work, and
+    leaving the rest.
     """,
 )
 
@@ -56,7 +59,7 @@ PAGES = (
 def lines(page: str) -> list[str]:
     """A page's text, broken as a typesetter would; an empty line ends a paragraph."""
     paragraphs = [" ".join(part.split()) for part in page.split("\n\n")]
-    return [line for paragraph in paragraphs if paragraph for line in (*textwrap.wrap(paragraph, 88), "")]
+    return [line for paragraph in paragraphs if paragraph for line in (*textwrap.wrap(paragraph, 88, break_on_hyphens=False), "")]
 
 
 def drawing(page: str) -> bytes:

@@ -10,11 +10,11 @@ import msgspec
 
 from stoker.run import zygote
 from stoker.wire.channel import Channel
-from stoker.wire.frames import ToZygote
+from stoker.wire.frames import TO_ZYGOTE
 
 
 def main() -> int:
-    control = Channel(socket.socket(fileno=int(sys.argv[1])), ToZygote)
+    control = Channel(socket.socket(fileno=int(sys.argv[1])), TO_ZYGOTE)
     plan = msgspec.json.decode(os.environ.pop("STOKER_PLAN"), type=zygote.Plan)
     return zygote.main(control, plan)
 

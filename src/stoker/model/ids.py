@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import time
 
 from stoker.model.errors import RequestError
@@ -40,4 +39,4 @@ def job_id(text: str) -> str:
 
 def new_boot_id() -> str:
     """Who this daemon is, for as long as it lives; a restart is somebody else."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()

@@ -130,6 +130,7 @@ class Claimed(msgspec.Struct, frozen=True):
     tags: tuple[str, ...]
     overrides: Overrides
     created: float
+    key: str | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):

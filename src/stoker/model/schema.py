@@ -1,24 +1,22 @@
 """Types of a handler: read once from its signature, used to check input and to write output.
 
-A handler takes either one *record* (a pydantic model, a msgspec struct or a dataclass) or plain typed parameters, and
-perhaps a :class:`~stoker.run.context.Context` anywhere among them. Input and output travel as JSON. Structs are read by
-msgspec, everything else by pydantic, each by its own rules.
+A handler takes either one *record* (a msgspec struct, a dataclass or a pydantic model) or plain typed parameters, and
+perhaps a :class:`~stoker.run.context.Context` anywhere among them. Input and output travel as JSON. msgspec reads what
+it knows; pydantic reads its own models and what only it knows. Pydantic is imported only when a type needs it: it makes
+every fork of an application that does not use it a third slower (measured: 0.75 ms).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import inspect
-import json
+import sys
 import typing
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
-import pydantic
-from pydantic import TypeAdapter, create_model
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from stoker.model.errors import InvalidInput
 
@@ -39,10 +37,10 @@ class Codec(Protocol):
         """The type as a JSON Schema."""
 
 
-class StructCodec:
-    """msgspec structs."""
+class MsgspecCodec:
+    """What msgspec can describe: structs, dataclasses, typed dicts, plain values and collections of them."""
 
-    def __init__(self, kind: type) -> None:
+    def __init__(self, kind: Any) -> None:
         self._kind = kind
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
 
@@ -50,42 +48,17 @@ class StructCodec:
         try:
             return self._decoder.decode(data)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise InvalidInput(str(error)) from None
+            raise InvalidInput(readable(str(error))) from None
         except RecursionError:
-            raise InvalidInput("the input is nested too deep") from None
+            raise InvalidInput("the value is nested too deep") from None
 
     def encode(self, value: Any) -> bytes:
-        if not isinstance(value, self._kind):
-            raise InvalidInput(f"expected {self._kind.__name__}, got {type(value).__name__}")
-        return msgspec.json.encode(value)
+        data = JsonCodec().encode(value)
+        self.decode(data)
+        return data
 
     def schema(self) -> dict[str, Any]:
         return msgspec.json.schema(self._kind)
-
-
-class PydanticCodec:
-    """Everything pydantic can describe: models, dataclasses, typed dicts, unions, plain values."""
-
-    def __init__(self, kind: Any) -> None:
-        try:
-            self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
-        except (PydanticSchemaGenerationError, PydanticUserError) as error:
-            raise TypeError(f"cannot use the type {kind!r}: {str(error).splitlines()[0]}") from None
-
-    def decode(self, data: bytes) -> Any:
-        try:
-            return self._adapter.validate_json(data)
-        except pydantic.ValidationError as error:
-            raise InvalidInput(explain(error)) from None
-
-    def encode(self, value: Any) -> bytes:
-        try:
-            return self._adapter.dump_json(self._adapter.validate_python(value))
-        except pydantic.ValidationError as error:
-            raise InvalidInput(explain(error)) from None
-
-    def schema(self) -> dict[str, Any]:
-        return self._adapter.json_schema()
 
 
 class JsonCodec:
@@ -105,34 +78,42 @@ class JsonCodec:
 
 
 def _any_model(value: Any) -> Any:
-    if isinstance(value, pydantic.BaseModel):
-        return value.model_dump(mode="json")
+    dump = getattr(value, "model_dump", None)
+    if dump is not None:
+        return dump(mode="json")
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def explain(error: pydantic.ValidationError) -> str:
-    """A validation error in one line a person can act on: each field and what is wrong with it."""
-    parts = []
-    for item in error.errors(include_url=False, include_context=False, include_input=False)[:5]:
-        place = ".".join(str(step) for step in item["loc"])
-        parts.append(f"{place}: {item['msg']}" if place else item["msg"])
-    more = error.error_count() - 5
-    return "; ".join(parts) + (f"; and {more} more" if more > 0 else "")
+def readable(message: str) -> str:
+    """msgspec's ``Expected `int`, got `str` - at `$.size``` as ``size: Expected `int`, got `str```."""
+    what, found, place = message.partition(" - at `$")
+    return f"{place.strip('.`')}: {what}" if found and place.strip(".`") else what
 
 
 def codec(kind: Any) -> Codec:
-    """The codec for an annotation."""
+    """The codec for an annotation. Raises TypeError for a type that nothing can read from JSON."""
     if kind in (inspect.Parameter.empty, Any, None):
         return JsonCodec()
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return StructCodec(kind)
+    if not _is_model(kind):
+        try:
+            return MsgspecCodec(kind)
+        except TypeError:
+            pass  # not one of msgspec's types; pydantic may know it
+    from stoker.model.pydantic_codec import PydanticCodec
+
     return PydanticCodec(kind)
+
+
+def _is_model(kind: Any) -> bool:
+    """Whether this is a pydantic model; nothing can be one while pydantic is not loaded."""
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
 
 
 def is_record(kind: Any) -> bool:
     """Whether one parameter of this type stands for the whole input."""
     return isinstance(kind, type) and (
-        issubclass(kind, msgspec.Struct | pydantic.BaseModel) or dataclasses.is_dataclass(kind)
+        issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind) or _is_model(kind)
     )
 
 
@@ -203,8 +184,9 @@ class Signature:
 
     def fingerprint(self) -> str:
         """Equal for two processes that agree on the input type, so that input is not checked twice."""
-        text = json.dumps(self.schema(), sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        # not hashlib: it loads OpenSSL, which every fork would pay for
+        text = msgspec.json.encode(self.schema(), order="sorted")
+        return f"{zlib.crc32(text):08x}{zlib.crc32(text[::-1]):08x}"
 
 
 def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
@@ -215,12 +197,24 @@ def _hints(handler: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _fields(handler: Callable[..., Any], taken: dict[str, Any]) -> Codec:
+    """The codec of plain parameters: a record made of them, that knows no other field."""
     for name in taken:
         if name.startswith("_"):
             raise TypeError(f"the parameter {name!r} may not begin with an underscore")
-    config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False, protected_namespaces=())
+    title = str(getattr(handler, "__name__", "Input"))
+    fields = [
+        (name, kind) if default is ... else (name, kind, _default(default)) for name, (kind, default) in taken.items()
+    ]
     try:
-        model = create_model(getattr(handler, "__name__", "Input"), __config__=config, **taken)
-    except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise TypeError(str(error).splitlines()[0]) from None
-    return PydanticCodec(model)
+        return MsgspecCodec(msgspec.defstruct(title, fields, forbid_unknown_fields=True, kw_only=True))
+    except TypeError:
+        from stoker.model.pydantic_codec import fields_codec
+
+        return fields_codec(title, taken)
+
+
+def _default(value: Any) -> Any:
+    """A mutable default is made anew for each call, as nobody expects it to be shared."""
+    if isinstance(value, list | dict | set):
+        return msgspec.field(default_factory=lambda: type(value)(value))
+    return value

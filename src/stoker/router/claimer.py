@@ -32,14 +32,20 @@ class Claimer:
         self._boot = boot
         self._start = start
         self._wanted = False
+        self._more = True
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.paused: frozenset[str] = frozenset()
         self.stopped = False
 
+    def room(self) -> None:
+        """A slot is free; that matters only if the last claim left something behind."""
+        if self._more:
+            self.wake()
+
     def wake(self) -> None:
-        """Something may be ready, or a slot is free."""
-        self._wanted = True
+        """Something may be ready."""
+        self._wanted = self._more = True
         if self._task is None and not self.stopped:
             self._task = asyncio.get_running_loop().create_task(self._claim())
 
@@ -58,10 +64,14 @@ class Claimer:
         """What could start now, by the kind of slot it takes; the commands of one kind share its room."""
         found: dict[Isolation, list[Quota]] = {}
         for name, spec in self._pool.commands.items():
-            room = 0 if self.is_paused(name) else self._pool.room(spec)
+            if self.is_paused(name):
+                continue
+            room = self._pool.room(spec)
             if room > 0:
                 quota = Quota(name, room, spec.concurrency, spec.interval)
                 found.setdefault(spec.isolated(self._pool.default), []).append(quota)
+            if room <= 0 or spec.concurrency is not None:
+                self._more = True
         return found
 
     async def _claim(self) -> None:
@@ -76,6 +86,7 @@ class Claimer:
             self._task = None
 
     async def _once(self) -> None:
+        self._more = False
         for quotas in self.quotas().values():
             total = min(BATCH, quotas[0].room)
             failpoint.hit("before-claim")
@@ -88,7 +99,7 @@ class Claimer:
             if waits:
                 self._later(min(waits))
             if len(jobs) >= total:
-                self._wanted = True
+                self._wanted = self._more = True
 
     def _later(self, seconds: float) -> None:
         if self._timer is not None:

@@ -49,7 +49,8 @@ class Desk:
 
     def __init__(
         self, store: Store, settings: Settings, clock: Clock, audience: Audience, tally: Tally,
-        on_ask: Callable[[Attempt, Ask], None], on_change: Callable[[], None],
+        on_ask: Callable[[Attempt, Ask], None], on_room: Callable[[], None],
+        on_written: Callable[[Claimed, settle.Ending], None],
     ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
@@ -57,7 +58,8 @@ class Desk:
         self._audience = audience
         self._tally = tally
         self._on_ask = on_ask
-        self._on_change = on_change
+        self._on_room = on_room
+        self._on_written = on_written
         self._numbers = itertools.count(1)
         self._attempts: dict[int, Attempt] = {}
         self._by_job: dict[str, Attempt] = {}
@@ -130,7 +132,7 @@ class Desk:
         self._dirty.pop(attempt.run, None)
         self._tally.ended(attempt, outcome, self._clock.mono())
         self._settle(attempt.job, outcome, attempt)
-        self._on_change()
+        self._on_room()
 
     def mend(self, job: Claimed, outcome: Outcome) -> None:
         """Settle an attempt that was found abandoned; its fence decides whether it still is."""
@@ -214,7 +216,7 @@ class Desk:
         if not taken:
             log.warning("a late ending was refused", job=job.id, fence=job.fence)
         self._audience.nudge(job.id)
-        self._on_change()
+        self._on_written(job, ending)
 
     def _tell(self, job: Claimed, outcome: Outcome, ending: settle.Ending) -> None:
         """The job's line in the log; the wording is that of the O rows."""

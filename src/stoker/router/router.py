@@ -20,8 +20,10 @@ import structlog
 from stoker.model.clock import Clock, SystemClock
 from stoker.model.errors import AppError, StokerError
 from stoker.model.ids import new_boot_id
+from stoker.model.job import Claimed
 from stoker.model.outcome import Returned
 from stoker.model.quantities import show_seconds
+from stoker.model.settle import Ending
 from stoker.router import methods
 from stoker.router.admission import Admission
 from stoker.router.attempt import Attempt
@@ -56,8 +58,8 @@ class Router:
         self.boot = new_boot_id()
         self.tally = Tally()
         self.audience = Audience(store)
-        self.desk = Desk(store, settings, self.clock, self.audience, self.tally, self._asked, self._changed)
-        self.pool = Pool(settings, self.clock, self.desk.frame, self.desk.end, self._changed)
+        self.desk = Desk(store, settings, self.clock, self.audience, self.tally, self._asked, self._room, self._written)
+        self.pool = Pool(settings, self.clock, self.desk.frame, self.desk.end, self._room)
         self.desk.pool = self.pool
         self.claimer = Claimer(store, self.pool, settings, self.boot, self.desk.begin)
         self.keeper = Keeper(store, settings, self.boot, self.pool, self.desk, self.claimer, self.audience)
@@ -174,9 +176,17 @@ class Router:
 
     # ── what happens in between ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _changed(self) -> None:
-        """A slot came free, or an ending was written."""
-        self.claimer.wake()
+    def _room(self) -> None:
+        """A slot came free."""
+        self.claimer.room()
+
+    def _written(self, job: Claimed, ending: Ending) -> None:
+        """An ending is in the store."""
+        if ending.again and ending.run_at is not None:
+            self.keeper.due_at(ending.run_at)
+            self.claimer.wake()
+        elif job.key is not None:
+            self.claimer.wake()
         if not self.desk.busy:
             self._idle.set()
 

@@ -15,7 +15,7 @@ from stoker.router.attempt import Attempt
 from stoker.router.output import Pipe
 from stoker.router.zygotes import Zygote
 from stoker.run.consumer import POKE
-from stoker.wire.frames import Fork, FromRunner, Interrupt
+from stoker.wire.frames import FROM_RUNNER, Fork, Interrupt
 from stoker.wire.link import Link
 
 
@@ -41,7 +41,7 @@ class Worker:
         self._pid: int | None = None
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
-        self._link = Link(loop, ours, FromRunner, on_frame, lambda: None)
+        self._link = Link(loop, ours, FROM_RUNNER, on_frame, lambda: None)
         self._pipes = (Pipe(loop, EventKind.STDOUT, clock), Pipe(loop, EventKind.STDERR, clock))
         fds = (theirs.detach(), *(pipe.give_writer() for pipe in self._pipes))
         zygote.send(Fork(number, isolation, slots), fds)

@@ -17,7 +17,7 @@ import structlog
 from stoker.model.errors import AppError
 from stoker.run.zygote import Plan
 from stoker.settings import Settings
-from stoker.wire.frames import Announce, FromZygote, Kill, Leave, Refused
+from stoker.wire.frames import FROM_ZYGOTE, Announce, Kill, Leave, Refused
 from stoker.wire.link import Link
 
 log = structlog.get_logger(role="zygote")
@@ -69,7 +69,7 @@ class Zygote:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        self._link = Link(loop, ours, FromZygote, self._frame, self._closed)
+        self._link = Link(loop, ours, FROM_ZYGOTE, self._frame, self._closed)
         return await self._announced
 
     def send(self, frame: Any, fds: tuple[int, ...] = ()) -> None:

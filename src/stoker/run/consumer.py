@@ -8,9 +8,7 @@ raised into the handler right there.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import random
 import signal
 import socket
 import sys
@@ -21,13 +19,12 @@ import setproctitle
 
 from stoker.model.interrupt import CancelRequested, DaemonGone, Interrupted, TimeLimitExceeded
 from stoker.model.outcome import Failed, Fault
-from stoker.run import process
-from stoker.run.context import Context
+from stoker.run import joblog, process
 from stoker.run.executor import Run, execute
 from stoker.run.line import unpack
 from stoker.run.preload import Application
 from stoker.wire.channel import Channel
-from stoker.wire.frames import Answer, Ask, Assign, Interrupt, ToRunner
+from stoker.wire.frames import TO_RUNNER, Answer, Ask, Assign, Interrupt
 
 POKE = signal.SIGUSR1
 """Sent after a frame that a busy handler should see."""
@@ -112,39 +109,25 @@ class SoloLine:
             raise pending
 
 
-class ContextHandler(logging.Handler):
-    """Sends the standard library's log records to the job's log."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__()
-        self._context = context
-
-    def emit(self, record: logging.LogRecord) -> None:
-        fields: dict[str, Any] = {"logger": record.name}
-        if record.exc_info:
-            fields["traceback"] = logging.Formatter().formatException(record.exc_info)
-        self._context.log(record.getMessage(), record.levelname.lower(), **fields)
-
-
-def main(application: Application, prefix: str, level: str, result_max: int) -> None:
+def main(application: Application, prefix: str, result_max: int) -> None:
     """The life of a consumer, from the fork to its exit. Never returns."""
     setproctitle.setproctitle(f"{prefix}-spare")
     process.become_subreaper()
     reseed()
-    channel = Channel(socket.socket(fileno=process.CHANNEL_FD), ToRunner)
+    channel = Channel(socket.socket(fileno=process.CHANNEL_FD), TO_RUNNER)
     line = SoloLine(channel)
     signal.signal(POKE, line.poked)
     assign = line.take()
     if assign is not None:
         setproctitle.setproctitle(f"{prefix}-consumer {assign.command} {assign.job}")
-        serve(assign, line, application, level, result_max)
+        serve(assign, line, application, result_max)
     leave()
 
 
-def serve(assign: Assign, line: SoloLine, application: Application, level: str, result_max: int) -> None:
+def serve(assign: Assign, line: SoloLine, application: Application, result_max: int) -> None:
     """Run one job and report how it ended."""
     run = Run(assign, line, result_max)
-    listen_to_logging(ContextHandler(run.context), level)
+    joblog.belongs_to(run.context)
     problem = refreshed(application)
     if problem is not None:
         run.outcome = Failed(problem)
@@ -169,15 +152,8 @@ def refreshed(application: Application) -> Fault | None:
     return None
 
 
-def listen_to_logging(handler: logging.Handler, level: str) -> None:
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-
-
 def reseed() -> None:
-    """Random numbers of one's own: the parent's state was copied by the fork."""
-    random.seed()
+    """Random numbers of one's own: numpy copies its state over a fork; the standard library takes care of itself."""
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
         numpy.seed()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -110,9 +110,10 @@ class Context:
     def later(self, action: Callable[[], Any]) -> None:
         """Run ``action`` after the current code: on the next turn of the loop in a coroutine, else when the handler
         has returned and before its result is reported."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
+        # where asyncio was never imported, no loop can run
+        running = sys.modules.get("asyncio.events")
+        loop = running._get_running_loop() if running is not None else None
+        if loop is None:
             self._deferred.append(action)
         else:
             loop.call_soon(action)

@@ -8,8 +8,9 @@ by. What a step raises by mistake is the job's failure, never the process's.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import inspect
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -74,7 +75,11 @@ def perform(run: Run) -> None:
     assert run.command is not None
     run.started = time.time()
     value = run.command.handler(**run.arguments)
-    run.value = asyncio.run(value) if asyncio.iscoroutine(value) else value
+    if inspect.iscoroutine(value):
+        import asyncio  # loaded already where an application has coroutines; see preload
+
+        value = asyncio.run(value)
+    run.value = value
     run.context.run_deferred()
 
 
@@ -154,18 +159,23 @@ def outcome_of(error: BaseException, run: Run) -> Outcome:
             return Lost(Fault("DaemonGone", error.reason), Blame.HOUSE)
         case SystemExit():
             return Lost(Fault("SystemExit", f"the handler called sys.exit({error.code!r}) instead of returning"))
-        case asyncio.CancelledError() if run.interrupted is not None and run.interrupted.kind == "timeout":
-            return Retry(Fault("TimeLimit", run.interrupted.reason, _trace(error)))
-        case asyncio.CancelledError() if run.interrupted is not None:
+        case _ if _is_task_cancelled(error):
+            if run.interrupted is None:
+                return Cancelled("the handler's task was cancelled")
+            if run.interrupted.kind == "timeout":
+                return Retry(Fault("TimeLimit", run.interrupted.reason, _trace(error)))
             return Cancelled(run.interrupted.reason)
-        case asyncio.CancelledError():
-            return Cancelled("the handler's task was cancelled")
         case MemoryError() if run.assign.memory:
             return Retry(Fault("MemoryLimit", f"memory {show_size(run.assign.memory)} exceeded", _trace(error)))
     fault = Fault(type(error).__name__, str(error), _trace(error))
     if run.command is not None and run.command.rules.worth(error):
         return Retry(fault)
     return Failed(fault)
+
+
+def _is_task_cancelled(error: BaseException) -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def _trace(error: BaseException) -> str:

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import psutil
-
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 CHANNEL_FD = 3
 """Where a child finds its channel; everything above is closed."""
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+"""Signals that a zygote treats otherwise than by default."""
 ROUNDS_MAX = 20
 """How often a tree that grows while it is killed is walked again."""
 
@@ -32,6 +32,8 @@ def count_threads() -> int:
     if _LINUX:
         # a directory's links are its subfolders and two more: one system call, no list
         return os.stat("/proc/self/task").st_nlink - 2
+    import psutil  # elsewhere only: a fork is slower for all that is loaded
+
     return int(psutil.Process().num_threads())
 
 
@@ -59,7 +61,7 @@ def die_with_parent(parent: int) -> None:
 def reset_signals() -> None:
     """All signals as a fresh process has them: nothing of the parent's handlers, wake-up descriptor or mask stays."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
+    for number in HANDLED:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
@@ -99,6 +101,8 @@ def raise_process_limit(wanted: int) -> int | None:
 def children(pid: int) -> list[int]:
     """The living and the unreaped children of a process."""
     if not _LINUX:
+        import psutil
+
         with contextlib.suppress(psutil.Error):
             return [child.pid for child in psutil.Process(pid).children()]
         return []

@@ -10,10 +10,8 @@ held. Soft interrupts stay with the job: a task is cancelled, a thread gets an e
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import ctypes
 import itertools
-import logging
 import signal
 import socket
 import threading
@@ -25,24 +23,12 @@ import setproctitle
 from stoker.model.errors import StokerError
 from stoker.model.interrupt import CancelRequested, TimeLimitExceeded
 from stoker.model.outcome import Failed
-from stoker.run import consumer, environ, process
-from stoker.run.context import Context
+from stoker.run import consumer, environ, joblog, process
 from stoker.run.executor import Run, execute, execute_async
 from stoker.run.line import unpack
 from stoker.run.preload import Application
 from stoker.wire.channel import Channel
-from stoker.wire.frames import Answer, Ask, Assign, Interrupt, ToRunner
-
-_current: contextvars.ContextVar[Context] = contextvars.ContextVar("stoker_context")
-
-
-class SharedHandler(logging.Handler):
-    """Sends log records to the log of the job whose task or thread made them."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        context = _current.get(None)
-        if context is not None:
-            consumer.ContextHandler(context).emit(record)
+from stoker.wire.frames import TO_RUNNER, Answer, Ask, Assign, Interrupt
 
 
 class TaskLine:
@@ -112,7 +98,7 @@ class AsyncResident:
                 task.cancel()
 
     async def _one(self, run: Run) -> None:
-        _current.set(run.context)
+        joblog.belongs_to(run.context)
         problem = consumer.refreshed(self._application)
         if problem is not None:
             run.outcome = Failed(problem)
@@ -180,7 +166,7 @@ class ThreadResident:
     def _one(self, assign: Assign, line: ThreadLine) -> None:
         line.thread = threading.get_ident()
         run = Run(assign, line, self._result_max)
-        _current.set(run.context)
+        joblog.belongs_to(run.context)
         with self._lock:
             problem = consumer.refreshed(self._application)
         if problem is not None:
@@ -202,15 +188,14 @@ def raise_in_thread(thread: int, kind: type[TimeLimitExceeded | CancelRequested]
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(raised))
 
 
-def main(application: Application, prefix: str, level: str, result_max: int, isolation: str, slots: int) -> None:
+def main(application: Application, prefix: str, result_max: int, isolation: str, slots: int) -> None:
     """The life of a resident. Never returns."""
     setproctitle.setproctitle(f"{prefix}-resident {isolation} {slots}")
     process.become_subreaper()
     consumer.reseed()
     environ.install()
     signal.signal(consumer.POKE, signal.SIG_IGN)
-    consumer.listen_to_logging(SharedHandler(), level)
-    channel = Channel(socket.socket(fileno=process.CHANNEL_FD), ToRunner)
+    channel = Channel(socket.socket(fileno=process.CHANNEL_FD), TO_RUNNER)
     if isolation == "async":
         asyncio.run(AsyncResident(channel, application, result_max).serve())
     else:

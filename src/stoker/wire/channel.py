@@ -10,6 +10,8 @@ import threading
 from collections import deque
 from typing import Any
 
+import msgspec
+
 from stoker.wire import frames
 
 CHUNK = 1 << 16
@@ -23,7 +25,7 @@ class Channel:
     other side is gone.
     """
 
-    def __init__(self, sock: socket.socket, family: Any) -> None:
+    def __init__(self, sock: socket.socket, family: msgspec.msgpack.Decoder[Any]) -> None:
         self._sock = sock
         self._decoder = frames.Decoder(family)
         self._ready: deque[Any] = deque()

@@ -8,7 +8,7 @@ jobs tells them apart by.
 from __future__ import annotations
 
 import struct
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -18,8 +18,6 @@ from stoker.model.outcome import Outcome
 HEAD = struct.Struct("<I")
 FRAME_MAX = 80 << 20
 """Bytes of one frame at most; a larger one means the other side is broken."""
-
-T = TypeVar("T")
 
 
 # ── router → zygote ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -162,6 +160,11 @@ ToRunner: TypeAlias = Assign | Interrupt | Answer
 FromRunner: TypeAlias = Progressed | Said | Ask | Ended
 
 _encoder = msgspec.msgpack.Encoder()
+# made once and shared: making one takes as long as a fork
+TO_ZYGOTE: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToZygote)
+FROM_ZYGOTE: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromZygote)
+TO_RUNNER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToRunner)
+FROM_RUNNER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromRunner)
 
 
 def encode(frame: Any) -> bytes:
@@ -172,8 +175,8 @@ def encode(frame: Any) -> bytes:
 class Decoder:
     """Cuts a stream into frames of one family of records."""
 
-    def __init__(self, family: Any) -> None:
-        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(family)
+    def __init__(self, family: msgspec.msgpack.Decoder[Any]) -> None:
+        self._decoder = family
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[Any]:

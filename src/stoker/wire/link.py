@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from stoker.wire import frames
 
 CHUNK = 1 << 18
@@ -26,7 +28,7 @@ class Link:
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
-        family: Any,
+        family: msgspec.msgpack.Decoder[Any],
         on_frame: Callable[[Any], None],
         on_close: Callable[[], None],
     ) -> None:

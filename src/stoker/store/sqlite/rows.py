@@ -23,7 +23,7 @@ def pack(value: Any) -> str:
 
 
 def claimed(row: Row) -> Claimed:
-    seq, id, command, input, attempt, fence, user, tags, overrides, created = cast("tuple[Any, ...]", row)
+    seq, id, command, input, attempt, fence, user, tags, overrides, created, gate = cast("tuple[Any, ...]", row)
     return Claimed(
         seq,
         id,
@@ -35,6 +35,7 @@ def claimed(row: Row) -> Claimed:
         _tags.decode(tags) if tags else (),
         _overrides.decode(overrides) if overrides else _NONE,
         created,
+        gate,
     )
 
 

@@ -14,6 +14,9 @@ from stoker.store.sqlite.connection import Connection
 
 def claim(db: Connection, owner: str, lease: float, quotas: Sequence[Quota], total: int, now: float) -> list[Claimed]:
     """Take what may run. With one command that has ready jobs this is one statement."""
+    if len(quotas) > 1:
+        ready = {row[0] for row in db.all("ready_commands")}
+        quotas = [quota for quota in quotas if quota.command in ready]
     open_now = [(quota, room) for quota in quotas if (room := _room(db, quota, total, now)) > 0]
     if len(open_now) == 1:
         quota, room = open_now[0]

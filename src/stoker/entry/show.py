@@ -1,0 +1,151 @@
+"""How things look: tables and colours for people, one JSON document for programs, and never a raw control byte."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import msgspec
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stoker.model.quantities import show_seconds
+from stoker.wire.records import moment
+
+WIDE = 100_000
+"""Columns when nobody looks: what is piped into a file or a filter is never cut."""
+STYLES = {
+    "new": "cyan",
+    "running": "yellow",
+    "completed": "green",
+    "failed": "red",
+    "cancelled": "magenta",
+}
+
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+Cell = str | Text | int | None
+
+
+def console(*, err: bool = False) -> Console:
+    """A console on the stream as it is now."""
+    stream = sys.stderr if err else sys.stdout
+    width = None if stream.isatty() else int(os.environ.get("COLUMNS") or WIDE)
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def clean(text: str) -> str:
+    """Text from elsewhere, safe for a terminal: control characters, escape sequences and marks that turn the reading
+    direction are shown as what they are (``\\x1b``); tabs and line ends are kept."""
+    return _UNSAFE.sub(_visible, text.replace("\r\n", "\n"))
+
+
+def line(text: str, most: int = 0) -> str:
+    """The same on one line, cut after ``most`` characters."""
+    flat = " ".join(clean(text).split())
+    return flat if not most or len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def _visible(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    return "\\r" if number == 0x0D else f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
+def say(text: RenderableType = "", *, err: bool = False) -> None:
+    """A line or a table for people."""
+    console(err=err).print(text, soft_wrap=isinstance(text, str | Text))
+
+
+def data(value: Any) -> None:
+    """One JSON document on standard output: laid out on a terminal, one line in a pipe."""
+    document(msgspec.json.encode(value))
+
+
+def document(raw: bytes | msgspec.Raw, to: TextIO | None = None) -> None:
+    stream = to or sys.stdout
+    text = msgspec.json.format(bytes(raw), indent=2 if stream.isatty() else -1).decode()
+    if not stream.isatty():
+        print(text, file=stream, flush=True)
+        return
+    # JSON leaves some control characters (DEL, C1) as they are; a terminal would obey them
+    Console(file=stream, markup=False, emoji=False).print_json(_UNSAFE.sub(_escaped, text), indent=2)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = ()) -> Table:
+    """A plain table. ``right`` names the columns of numbers."""
+    made = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    for number, name in enumerate(columns):
+        last = number == len(columns) - 1
+        made.add_column(
+            name.upper(), justify="right" if name in right else "left", no_wrap=not last, overflow="fold" if last else "ellipsis"
+        )
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text("" if cell is None else clean(str(cell))) for cell in row))
+    return made
+
+
+def pairs(rows: Iterable[tuple[str, Cell]]) -> Table:
+    """Names and values, without a head; rows without a value are left out."""
+    made = Table(box=None, pad_edge=False, show_header=False)
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        if value is not None and value != "":
+            made.add_row(name, value if isinstance(value, Text) else Text(clean(str(value))))
+    return made
+
+
+def state(word: str) -> Text:
+    return Text(word, STYLES.get(word, ""))
+
+
+def uptime(seconds: float) -> str:
+    """``1:23:45``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def ago(at: str | None) -> str:
+    """How long since, in one unit: ``5 s``, ``3 min``, ``2 h``, ``9 d``."""
+    if at is None:
+        return ""
+    seconds = max(0.0, datetime.now(UTC).timestamp() - moment(at))
+    for most, unit, size in ((60, "s", 1), (3600, "min", 60), (86400, "h", 3600)):
+        if seconds < most:
+            return f"{int(seconds / size)} {unit}"
+    return f"{int(seconds / 86400)} d"
+
+
+def local(at: str | None) -> str | None:
+    """A moment in the time of this place."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(moment(at)).astimezone().isoformat(" ", "milliseconds")
+
+
+def span(begin: str | None, end: str | None) -> str:
+    """From one moment to another, or until now."""
+    if begin is None:
+        return ""
+    until = datetime.now(UTC).timestamp() if end is None else moment(end)
+    return show_seconds(max(0.0, until - moment(begin)))
+
+
+def count(number: int, noun: str) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def width(text: str) -> int:
+    """Columns that text takes on a terminal."""
+    return sum(2 if unicodedata.east_asian_width(mark) in "WF" else not unicodedata.combining(mark) for mark in text)
