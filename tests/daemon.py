@@ -27,6 +27,8 @@ from stoker.settings import Settings
 
 T = TypeVar("T")
 APPS = Path(__file__).parent / "apps"
+UP = (sys.executable, "-m", "stoker", "up")
+if os.environ.get("TMPUP"): UP = (sys.executable, "/tmp/myup.py")
 KEEPER = Path(__file__).parent / "keeper.py"
 NOT_OURS = ("STOKER_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_USEC", "PYTHONDONTWRITEBYTECODE", "DEBUG")
 """Variables of whoever runs the tests that would change what a daemon does."""
@@ -126,6 +128,7 @@ class Daemon:
     def environ(self) -> dict[str, str]:
         """What the daemon, and every command typed beside it, has as environment."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
+        kept["PYTHONPATH"] = str(APPS.parent.parent)  # for tests.apps.kit
         for name, value in self._given.items():
             kept[f"STOKER_{name.upper()}"] = str(value)
         if self.failpoints:
@@ -142,8 +145,7 @@ class Daemon:
         self._end_keeper()
         with open(self.folder / "log.txt", "ab") as log:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(KEEPER), *self._wrapper, sys.executable, "-m", "stoker", "up"]
-                + list(self.apps),
+                [sys.executable, "-I", "-S", str(KEEPER), *self._wrapper, *UP, *self.apps],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=self.folder, env=self.environ,
                 user=self._user, group=self._user, extra_groups=None if self._user is None else [],
             )  # fmt: skip
@@ -260,9 +262,18 @@ class Daemon:
         """A file in the folder where jobs run."""
         return self.folder / name
 
-    def open_gate(self, name: str) -> None:
-        """Let jobs go on that wait for ``name`` (``hold`` in the test applications)."""
-        self.file(f"{name}.gate").touch()
+    def here(self, gate: str) -> list[int]:
+        """The jobs that have come as far as the gate (:func:`tests.apps.kit.hold`), by their pids."""
+        path = self.file(f"{gate}.here")
+        return [int(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def wait_here(self, gate: str, count: int = 1) -> list[int]:
+        """Wait until so many jobs are at the gate."""
+        return until(lambda: self.here(gate) if len(self.here(gate)) >= count else [], what=f"{count} at {gate}")
+
+    def open_gate(self, gate: str) -> None:
+        """Let them go on, and whoever comes later."""
+        self.file(f"{gate}.gate").touch()
 
     def arm(self, point: str) -> None:
         """Let the failpoint strike, once, from now on."""
@@ -322,15 +333,19 @@ class RawClient:
     def send_bytes(self, data: bytes) -> None:
         self.sock.sendall(data)
 
+    def receive_line(self) -> dict[str, Any]:
+        """The next message of any kind. Raises EOFError when the daemon hangs up."""
+        line = self._file.readline()
+        if not line:
+            raise EOFError
+        message: dict[str, Any] = json.loads(line)
+        return message
+
     def receive(self) -> dict[str, Any]:
-        """The next message that is no ping. Raises EOFError when the daemon hangs up."""
-        while True:
-            line = self._file.readline()
-            if not line:
-                raise EOFError
-            message: dict[str, Any] = json.loads(line)
-            if message["type"] != "ping":
-                return message
+        """The next message that is no ping."""
+        while (message := self.receive_line())["type"] == "ping":
+            pass
+        return message
 
     def call(self, id: int | str, method: str, **params: Any) -> dict[str, Any]:
         """Call and wait for the answer with this id."""

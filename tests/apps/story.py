@@ -6,26 +6,15 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from stoker import Context, Product
+from tests.apps.kit import append, hold
 
 with open("imports.txt", "a") as counter:
     counter.write("once\n")
 
 story = Product("story")
-
-
-def hold(name: str, seconds: float = 60.0) -> None:
-    """Say that we are here, and wait until the test opens the gate."""
-    with open(f"{name}.here", "a") as file:
-        file.write(f"{os.getpid()}\n")
-    end = time.monotonic() + seconds
-    while not Path(f"{name}.gate").exists():
-        if time.monotonic() > end:
-            raise TimeoutError(f"nobody opened {name}")
-        time.sleep(0.005)
 
 
 @story.command
@@ -53,9 +42,7 @@ def wait(gate: str, tag: str = "") -> int:
 def note(file: str, text: str) -> float:
     """Append a line and say when."""
     began = time.time()
-    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.write(fd, f"{text}\n".encode())
-    os.close(fd)
+    append(file, text)
     return began
 
 
@@ -106,3 +93,10 @@ def inside() -> int:
 def nap(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+@story.command
+def say(words: list[str], ctx: Context) -> int:
+    for word in words:
+        ctx.stream.write(word)
+    return len(words)

@@ -26,18 +26,12 @@ def daemon() -> Iterator[Daemon]:
         yield daemon
 
 
-def here(daemon: Daemon, gate: str) -> list[int]:
-    """The jobs that have come as far as the gate, by their pids."""
-    path = daemon.file(f"{gate}.here")
-    return [int(line) for line in path.read_text().split()] if path.exists() else []
-
-
 def test_a_long_task_never_blocks_its_caller(daemon: Daemon) -> None:
     """V1, V37: submit returns at once, and the job runs on."""
     begun = time.monotonic()
     job = daemon.client.submit("story.wait", {"gate": "v1"})
     assert time.monotonic() - begun < 0.5
-    until(lambda: here(daemon, "v1"))
+    daemon.wait_here("v1")
     assert job.status() == "running"
     daemon.open_gate("v1")
     job.result(20)
@@ -47,10 +41,10 @@ def test_a_job_outlives_its_client(daemon: Daemon) -> None:
     """V2: the client hangs up in the middle; later anybody reads the result."""
     client = daemon.another_client()
     id = client.submit("story.wait", {"gate": "v2"}).id
-    until(lambda: here(daemon, "v2"))
+    daemon.wait_here("v2")
     client.close()
     daemon.open_gate("v2")
-    (pid,) = here(daemon, "v2")
+    (pid,) = daemon.here("v2")
     assert daemon.client.job(id).result(20) == pid
 
 
@@ -82,7 +76,7 @@ def test_the_title_prefix_is_a_setting(make: Make) -> None:
 def test_the_limit_is_reached_and_never_passed(daemon: Daemon) -> None:
     """V15-V17, V58, V59, V106, O72: more sleepers than slots; the rest wait, and all finish."""
     jobs = [daemon.client.submit("story.wait", {"gate": "v15"}) for _ in range(LIMIT + 5)]
-    until(lambda: len(here(daemon, "v15")) == LIMIT)
+    daemon.wait_here("v15", LIMIT)
     stats = daemon.client.stats()
     assert stats["consumers"] == len(daemon.pids("consumer")) == LIMIT
     assert stats["queued"] == 5
@@ -112,7 +106,7 @@ def test_queued_jobs_start_in_the_order_of_submission(make: Make) -> None:
     """V18: with one slot the line is served first in, first out."""
     daemon = make("story", consumers_max=1)
     daemon.client.submit("story.wait", {"gate": "door"})
-    until(lambda: here(daemon, "door"))
+    daemon.wait_here("door")
     inputs = [{"file": "order.txt", "text": str(number)} for number in range(12)]
     jobs = daemon.client.submit_many("story.note", inputs)
     daemon.open_gate("door")
@@ -125,13 +119,13 @@ def test_the_default_limit_is_ten(make: Make) -> None:
     """V15: CONSUMERS_MAX is 10 where nothing is said."""
     daemon = make("story")
     jobs = [daemon.client.submit("story.wait", {"gate": "ten"}) for _ in range(14)]
-    until(lambda: len(here(daemon, "ten")) == 10)
+    daemon.wait_here("ten", 10)
     assert daemon.client.stats()["queued"] == 4
     assert len(daemon.pids("consumer")) == 10
     daemon.open_gate("ten")
     for job in jobs:
         job.wait(20)
-    assert len(here(daemon, "ten")) == 14
+    assert len(daemon.here("ten")) == 14
 
 
 @pytest.mark.parametrize(
@@ -158,7 +152,7 @@ def test_a_crash_is_told_to_the_caller(daemon: Daemon, how: str, says: str) -> N
 def test_a_crash_leaves_the_others_alone(daemon: Daemon) -> None:
     """V22: kill -9 one of the running consumers; the others return, and their daemon lives."""
     jobs = [daemon.client.submit("story.wait", {"gate": "v22"}) for _ in range(LIMIT)]
-    pids = until(lambda: here(daemon, "v22") if len(here(daemon, "v22")) == LIMIT else [])
+    pids = daemon.wait_here("v22", LIMIT)
     os.kill(pids[1], signal.SIGKILL)
     (gone,) = until(lambda: [job for job in jobs if job.record().ended])
     assert "signal 9" in str(gone.record().error)
@@ -177,14 +171,14 @@ def test_the_environment_is_loaded_once(daemon: Daemon) -> None:
 def test_no_time_limit_by_default(daemon: Daemon) -> None:
     """V27: a job without a limit outlives every period the daemon has (lease, look and grace are shorter here)."""
     job = daemon.client.submit("story.wait", {"gate": "v27"})
-    until(lambda: here(daemon, "v27"))
+    daemon.wait_here("v27")
     begun = time.monotonic()
     until(lambda: time.monotonic() - begun > daemon.settings.lease + 2 * daemon.settings.look)
     assert job.status() == "running"
     daemon.open_gate("v27")
     job.result(20)
     assert job.record().attempt == 1
-    assert len(here(daemon, "v27")) == 1
+    assert len(daemon.here("v27")) == 1
 
 
 def test_nothing_listens_but_the_configured_socket(daemon: Daemon) -> None:

@@ -46,6 +46,7 @@ class Conversation:
         init = messages.Init(
             name=self._name or f"{os.path.basename(sys.argv[0] or 'python')}:{os.getpid()}",
             token=self._token,
+            protocol=messages.PROTOCOL,
             version=__version__,
         )
         return messages.encode(init)

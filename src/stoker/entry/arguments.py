@@ -119,8 +119,7 @@ def _assigned(command: str, words: Sequence[str], shape: Shape) -> Iterator[tupl
         else:
             place = next(places, None)
             if place is None:
-                most = len(shape.properties)
-                raise InvalidInput(f"{command}: takes {most} arguments at most ({shape.describe()}); {word!r} is too many")
+                raise InvalidInput(f"{command}: {word!r} is one argument too many; it takes {shape.describe()}")
             name, text = place, word
         if name in given:
             raise InvalidInput(f"{command}: {name}: given twice")
@@ -130,8 +129,8 @@ def _assigned(command: str, words: Sequence[str], shape: Shape) -> Iterator[tupl
 
 def _unknown(command: str, name: str, shape: Shape) -> str:
     near = difflib.get_close_matches(name, shape.properties, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{command}: has no argument {name!r}{hint} It takes {shape.describe()}".replace("' It", "'; it")
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{command}: has no argument {name!r}{hint}; it takes {shape.describe()}"
 
 
 def _value(place: str, text: str, schema: Any, shape: Shape) -> Any:
@@ -155,6 +154,8 @@ def _read(place: str, text: str, kinds: set[str]) -> Any:
             return text
     else:
         kind = _kind(value)
+        if kind == "string" and "string" in kinds:
+            return text  # with its quotes: they were meant
         if not kinds or kind in kinds or (kind == "integer" and "number" in kinds):
             return value
         if "string" in kinds:

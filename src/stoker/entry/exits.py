@@ -22,6 +22,8 @@ STORE = 5
 RUNNING = 6
 REFUSED = 7
 INTERRUPTED = 130
+PIPE = 141
+"""Whoever read our output went away (what a shell reports for SIGPIPE)."""
 AGAIN = 75
 """The router to its supervisor: start me again (EX_TEMPFAIL of sysexits.h)."""
 

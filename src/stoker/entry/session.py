@@ -95,7 +95,9 @@ def complete_command(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
     except Exception:  # a completion never complains
         return []
     words = [(str(one["name"]), str(one["doc"]).partition("\n")[0]) for one in found]
-    return [word for word in words if word[0].startswith(incomplete) or word[0].partition(".")[2].startswith(incomplete)]
+    return [
+        word for word in words if word[0].startswith(incomplete) or word[0].partition(".")[2].startswith(incomplete)
+    ]
 
 
 def need_full_name(name: str, gone: DaemonUnavailable) -> str:

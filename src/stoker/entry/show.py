@@ -86,10 +86,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequ
     for number, name in enumerate(columns):
         last = number == len(columns) - 1
         made.add_column(
-            name.upper(), justify="right" if name in right else "left", no_wrap=not last, overflow="fold" if last else "ellipsis"
+            name.upper(),
+            justify="right" if name in right else "left",
+            no_wrap=not last,
+            overflow="fold" if last else "ellipsis",
         )
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text("" if cell is None else clean(str(cell))) for cell in row))
+        made.add_row(
+            *(cell if isinstance(cell, Text) else Text("" if cell is None else clean(str(cell))) for cell in row)
+        )
     return made
 
 

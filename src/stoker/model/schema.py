@@ -41,8 +41,9 @@ class MsgspecCodec:
     """What msgspec can describe: structs, dataclasses, typed dicts, plain values and collections of them."""
 
     def __init__(self, kind: Any) -> None:
-        self._kind = kind
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
+        # a decoder takes a class it does not know on trust; only the schema tells that it cannot be read
+        self._schema = msgspec.json.schema(kind)
 
     def decode(self, data: bytes) -> Any:
         try:
@@ -58,7 +59,7 @@ class MsgspecCodec:
         return data
 
     def schema(self) -> dict[str, Any]:
-        return msgspec.json.schema(self._kind)
+        return self._schema
 
 
 class JsonCodec:

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import os
 import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 import structlog
@@ -15,11 +15,9 @@ from stoker._version import __version__
 from stoker.model import ids
 from stoker.model.errors import NotAllowed, ProtocolError, StokerError
 from stoker.router import methods
+from stoker.router.house import House
 from stoker.wire import endpoint, messages
 from stoker.wire.records import event_record
-
-if TYPE_CHECKING:
-    from stoker.router.router import Router
 
 log = structlog.get_logger(role="router")
 
@@ -36,12 +34,26 @@ class Subscription(msgspec.Struct, forbid_unknown_fields=True):
     after: int = 0
 
 
+class Lobby(Protocol):
+    """Who keeps the list of clients."""
+
+    def welcome(self, connection: Connection) -> bool:
+        """Let a client in, if there is room."""
+
+    def introduced(self, connection: Connection, role: str) -> None:
+        """A client said who it is."""
+
+    def farewell(self, connection: Connection, role: str | None) -> None:
+        """A client is gone; ``role`` is None when it never said who it was."""
+
+
 class Connection(asyncio.Protocol):
     """A client from its first byte to its last. Until its ``init`` is accepted it can do nothing."""
 
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._lines = messages.Lines(router.settings.max_input)
+    def __init__(self, house: House, lobby: Lobby) -> None:
+        self._house = house
+        self._lobby = lobby
+        self._lines = messages.Lines(house.settings.max_input)
         self._transport: asyncio.Transport | None = None
         self._role: str | None = None
         self._trusted = False
@@ -58,8 +70,8 @@ class Connection(asyncio.Protocol):
         self._trusted = uid is not None and uid in (os.geteuid(), 0)
         if uid is not None and not self._trusted:
             self._refuse(NotAllowed(f"this daemon belongs to another user than uid {uid}"))
-        elif not self._router.welcome(self):
-            self._refuse(NotAllowed(f"{self._router.settings.max_clients} clients are connected; no more are let in"))
+        elif not self._lobby.welcome(self):
+            self._refuse(NotAllowed(f"{self._house.settings.max_clients} clients are connected; no more are let in"))
         else:
             self._timer = asyncio.get_running_loop().call_later(INIT_WITHIN, self._tick)
 
@@ -69,7 +81,7 @@ class Connection(asyncio.Protocol):
         for task in (*self._tasks, *self._topics.values()):
             task.cancel()
         self._writable.set()
-        self._router.farewell(self, self._role)
+        self._lobby.farewell(self, self._role)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -115,13 +127,14 @@ class Connection(asyncio.Protocol):
         if message.role not in messages.ROLES:
             self._refuse(ProtocolError(f"the role {message.role!r} is none of {', '.join(messages.ROLES)}"))
             return
-        token = self._router.settings.token
+        token = self._house.settings.token
         if not self._trusted and not (token and hmac.compare_digest(token.encode(), (message.token or "").encode())):
             self._refuse(NotAllowed("the token is missing or wrong"))
             return
         self._role = message.role
-        self._router.introduced(self, message.role)
-        self._say(messages.Init(role="router", boot=self._router.boot, version=__version__))
+        self._lobby.introduced(self, message.role)
+        welcome = messages.Init("router", protocol=messages.PROTOCOL, boot=self._house.boot, version=__version__)
+        self._say(welcome)
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(PING_EVERY, self._tick)
@@ -143,7 +156,7 @@ class Connection(asyncio.Protocol):
                 case "unsubscribe":
                     value = self._unsubscribe(call)
                 case _:
-                    value = await methods.answer(self._router, self._role, call.method, call.params, call.wait)
+                    value = await methods.answer(self._house, self._role, call.method, call.params, call.wait)
             self._say(messages.Return(call.id, msgspec.Raw(msgspec.json.encode(value))))
         except StokerError as error:
             self._say(messages.error(call.id, error))
@@ -155,7 +168,7 @@ class Connection(asyncio.Protocol):
         """Events of a job from a cursor on, then as they come; ended by an ``end`` event."""
         wanted = methods.read_params(methods.Method(Subscription, methods.ping), call.params)
         id = ids.job_id(wanted.job)
-        await self._router.store.get(id)
+        await self._house.store.get(id)
         if id in self._topics:
             self._topics.pop(id).cancel()
         task = asyncio.get_running_loop().create_task(self._follow(id, wanted.after))
@@ -170,7 +183,7 @@ class Connection(asyncio.Protocol):
     async def _follow(self, job: str, after: int) -> None:
         topic = f"job:{job}"
         try:
-            async for event in self._router.audience.follow(job, after):
+            async for event in self._house.audience.follow(job, after):
                 after = event.seq
                 data = msgspec.Raw(msgspec.json.encode(event_record(event)))
                 self._say(messages.Event(str(event.kind), data, topic, event.seq))

@@ -32,6 +32,7 @@ from stoker.router.claimer import Claimer
 from stoker.router.connection import Connection
 from stoker.router.desk import Desk
 from stoker.router.figures import Figures
+from stoker.router.house import House
 from stoker.router.keeper import Keeper
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
@@ -65,6 +66,22 @@ class Router:
         self.keeper = Keeper(store, settings, self.boot, self.pool, self.desk, self.claimer, self.audience)
         self.admission = Admission(lambda: self.pool.commands, settings.max_input)
         self.figures = Figures(settings, store, self.clock, self.boot, self.pool, self.desk, self.claimer, self.tally)
+        self.house = House(
+            settings,
+            self.boot,
+            store,
+            self.pool,
+            self.desk,
+            self.claimer,
+            self.keeper,
+            self.audience,
+            self.admission,
+            self.figures,
+            self.tally,
+            reload=self.reload,
+            restart=self.ask_restart,
+            stop=self.ask_stop,
+        )
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
         self._zygotes: set[Zygote] = set()
@@ -196,7 +213,7 @@ class Router:
     async def _answer(self, attempt: Attempt, ask: Ask) -> None:
         """A job asks on behalf of its user, with the rights of a job."""
         try:
-            value = await methods.answer(self, "job", ask.method, msgspec.Raw(ask.params), None)
+            value = await methods.answer(self.house, "job", ask.method, msgspec.Raw(ask.params), None)
             answer = Answer(ask.run, ask.ask, msgspec.json.encode(value), None)
         except StokerError as error:
             answer = Answer(ask.run, ask.ask, msgspec.json.encode(error.message), error.code)
@@ -261,5 +278,5 @@ class Router:
 
 async def _serve(loop: asyncio.AbstractEventLoop, router: Router, listener: socket.socket) -> asyncio.Server:
     if listener.family == socket.AF_UNIX:
-        return await loop.create_unix_server(lambda: Connection(router), sock=listener)
-    return await loop.create_server(lambda: Connection(router), sock=listener)
+        return await loop.create_unix_server(lambda: Connection(router.house, router), sock=listener)
+    return await loop.create_server(lambda: Connection(router.house, router), sock=listener)

@@ -146,8 +146,9 @@ class Store(Protocol):
         as it is. The job as it is afterwards. Raises :class:`UnknownJob`."""
 
     def retry(self, id: str) -> Awaitable[Job]:
-        """Make an ended job new again, with its attempts counted from the start. Raises :class:`UnknownJob`, and
-        :class:`WrongState` for a job that has not ended."""
+        """Make an ended job new again, with its attempts counted from the start; it takes its unique key again. Raises
+        :class:`UnknownJob`, :class:`WrongState` for a job that has not ended, and :class:`DuplicateJob` while another
+        job has its key."""
 
     def get(self, id: str) -> Awaitable[Job]:
         """Raises :class:`UnknownJob`."""

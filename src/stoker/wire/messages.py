@@ -34,7 +34,7 @@ class Init(msgspec.Struct, tag_field="type", tag="init", omit_defaults=True):
     role: str = "script"
     name: str | None = None
     token: str | None = None
-    protocol: int = PROTOCOL
+    protocol: int | None = None
     boot: str | None = None
     version: str | None = None
 

@@ -18,6 +18,9 @@ APPLICATION_ID = 0x53544B52
 BUSY_TIMEOUT_MS = 5000
 SQL = statements.load("sqlite")
 
+BAD_ROW = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, OverflowError, TypeError, ValueError)
+"""What a statement raises for values that cannot be stored; it alone has had no effect, its transaction goes on."""
+
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
 

@@ -8,7 +8,7 @@ from typing import cast
 from stoker.model.errors import DuplicateJob, IdConflict, RequestError
 from stoker.model.job import OnDuplicate, Overrides, Submission, Submitted, Waits
 from stoker.store.sqlite import gates
-from stoker.store.sqlite.connection import Connection
+from stoker.store.sqlite.connection import BAD_ROW, Connection
 from stoker.store.sqlite.rows import pack
 
 _NONE = Overrides()
@@ -22,7 +22,8 @@ def submit(db: Connection, submissions: list[Submission], now: float) -> list[Su
 def _submit(db: Connection, new: Submission, now: float) -> Submitted | Exception:
     try:
         key = unique_key(new)
-        if key is not None:
+        # its own id first: a submission sent again stays the same job, whoever has the key by now
+        if key is not None and db.one("same_job", new.id) is None:
             there = _existing(db, new, key, now)
             if there is not None:
                 return there
@@ -31,8 +32,8 @@ def _submit(db: Connection, new: Submission, now: float) -> Submitted | Exceptio
         if key is not None and new.unique is not None:
             db.all("take_unique", key, new.id, None if new.unique.window is None else now + new.unique.window)
         return Submitted(new.id, True)
-    except RequestError as refusal:
-        return refusal
+    except BAD_ROW as error:
+        return RequestError(f"job {new.id!a} cannot be stored: {error}")
 
 
 def unique_key(new: Submission) -> str | None:
@@ -46,26 +47,29 @@ def unique_key(new: Submission) -> str | None:
 
 
 def _insert(db: Connection, new: Submission, key: str | None, now: float) -> bool:
-    run_at = now if new.run_at is None else new.run_at
+    run_at = _run_at(new, now)
     waits = Waits.TIME if run_at > now else gates.waits_for(db, new.key, new.key_limit)
     db.all(
-        "insert_job",
-        new.id,
-        new.command,
-        waits,
-        new.priority,
-        now,
-        max(run_at, now),
-        None if new.expires is None else max(run_at, now) + new.expires,
-        new.user,
-        new.key,
-        new.key_limit,
-        key,
-        pack(new.tags) if new.tags else None,
-        pack(new.overrides) if new.overrides != _NONE else None,
-        new.input,
-    )
+        "insert_job", new.id, new.command, waits, new.priority, now, run_at, _expires(new, run_at), new.user,
+        new.key, new.key_limit, key, _tags(new), _overrides(new), new.input,
+    )  # fmt: skip
     return db.changes() == 1
+
+
+def _run_at(new: Submission, now: float) -> float:
+    return now if new.run_at is None else max(new.run_at, now)
+
+
+def _expires(new: Submission, run_at: float) -> float | None:
+    return None if new.expires is None else run_at + new.expires
+
+
+def _tags(new: Submission) -> str | None:
+    return pack(new.tags) if new.tags else None
+
+
+def _overrides(new: Submission) -> str | None:
+    return pack(new.overrides) if new.overrides != _NONE else None
 
 
 def _repeated(db: Connection, new: Submission) -> Submitted | Exception:
@@ -80,16 +84,22 @@ def _existing(db: Connection, new: Submission, key: str, now: float) -> Submitte
     row = db.one("find_unique", key, now)
     if row is None:
         return None
-    job, state = cast("tuple[str, str | None]", row)
+    job, state, gate = cast("tuple[str, str | None, str | None]", row)
     assert new.unique is not None
-    if job == new.id:
-        return None
     match new.unique.on_duplicate:
         case OnDuplicate.REJECT:
             return DuplicateJob(f"{new.command}: job {job} is there already with the same unique key")
         case OnDuplicate.REPLACE if state == "new":
-            run_at = now if new.run_at is None else max(now, new.run_at)
-            waits = Waits.TIME if run_at > now else Waits.SLOT if new.key is None else Waits.KEY
-            db.all("replace_input", job, new.input, now, run_at, waits, new.priority)
-            gates.release(db, new.key, now)
+            _replace(db, job, new, now)
+            for left in {gate, new.key}:
+                gates.release(db, left, now)
     return Submitted(job, False)
+
+
+def _replace(db: Connection, job: str, new: Submission, now: float) -> None:
+    run_at = _run_at(new, now)
+    waits = Waits.TIME if run_at > now else Waits.SLOT if new.key is None else Waits.KEY
+    db.all(
+        "replace_job", job, waits, new.priority, now, run_at, _expires(new, run_at), new.user,
+        new.key, new.key_limit, _tags(new), _overrides(new), new.input,
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import cast
 
-from stoker.model.errors import WrongState
+from stoker.model.errors import DuplicateJob, WrongState
 from stoker.model.job import Job, Waits
 from stoker.model.outcome import Fault
 from stoker.store.sqlite import gates, reading
@@ -57,6 +57,12 @@ def retry(db: Connection, id: str, now: float) -> Job:
     job = reading.get(db, id)
     if not job.state.ended:
         raise WrongState(f"job {id} is {job.state}; only an ended job can be retried")
+    if job.unique is not None:
+        there = db.one("find_unique", job.unique, now)
+        if there is None:
+            db.all("take_unique", job.unique, id, None)
+        elif there[0] != id:
+            raise DuplicateJob(f"job {there[0]} is there already with the same unique key; cancel it first")
     db.all("retry", id, Waits.SLOT if job.key is None else Waits.KEY, now)
     gates.release(db, job.key, now)
     return reading.get(db, id)

@@ -11,7 +11,7 @@ SELECT command, input FROM jobs WHERE id = ?1;
 
 -- name: find_unique
 -- The job that holds a unique key now: its window is open, or it has none and the job has not ended.
-SELECT u.job, j.state
+SELECT u.job, j.state, j.gate
 FROM unique_keys u LEFT JOIN jobs j ON j.id = u.job
 WHERE u.key = ?1
   AND (u.until > ?2 OR (u.until IS NULL AND j.state IN ('new', 'running')));
@@ -21,9 +21,10 @@ WHERE u.key = ?1
 INSERT INTO unique_keys (key, job, until) VALUES (?1, ?2, ?3)
 ON CONFLICT (key) DO UPDATE SET job = excluded.job, until = excluded.until;
 
--- name: replace_input
+-- name: replace_job
 -- Let a waiting job stand for the newer submission.
-UPDATE jobs SET input = ?2, updated = ?3, run_at = ?4, waits = ?5, priority = ?6
+UPDATE jobs SET waits = ?2, priority = ?3, updated = ?4, run_at = ?5, expires = ?6, user = ?7,
+                gate = ?8, gate_limit = ?9, tags = ?10, overrides = ?11, input = ?12
 WHERE id = ?1 AND state = 'new';
 
 -- name: gate_used

@@ -1,0 +1,37 @@
+"""The parts of one router, by name: what methods and connections work with. Put together in :mod:`.router`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from stoker.router.admission import Admission
+from stoker.router.audience import Audience
+from stoker.router.claimer import Claimer
+from stoker.router.desk import Desk
+from stoker.router.figures import Figures
+from stoker.router.keeper import Keeper
+from stoker.router.pool import Pool
+from stoker.router.tally import Tally
+from stoker.settings import Settings
+from stoker.store.base import Store
+
+
+@dataclass(frozen=True)
+class House:
+    """One of each. ``reload`` raises AppError when the new code is broken; ``stop`` and ``restart`` only ask."""
+
+    settings: Settings
+    boot: str
+    store: Store
+    pool: Pool
+    desk: Desk
+    claimer: Claimer
+    keeper: Keeper
+    audience: Audience
+    admission: Admission
+    figures: Figures
+    tally: Tally
+    reload: Callable[[], Awaitable[None]]
+    restart: Callable[[], None]
+    stop: Callable[[], None]
