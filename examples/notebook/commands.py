@@ -67,7 +67,7 @@ def process_text(text: records.Text, ctx: Context) -> records.Summary:
         )
 
 
-@notebook.command(priority="optional", timeout=300, memory="2GB", callers=_SCRIPTS)
+@notebook.command(priority="optional", timeout=600, memory="2GB", callers=_SCRIPTS)
 def analyze_data(ctx: Context, path: str | None = None) -> records.Insights:
     """What counting tells: of a table (CSV) if a path is given, else of the whole notebook."""
     if path is not None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from examples.notebook import vectors
 from examples.notebook.library import Library, Marked
 from examples.notebook.records import Column, Insights, Neighbours, Term
-from examples.notebook.words import terms, words
+from examples.notebook.words import is_term, words
 
 _COMPARED = 1000
 """Sources that are compared with each other at most."""
-_KINDS_MAX = 10_000
-"""Different values of a column that are counted at most, so that a column of a million names takes no memory."""
+_KINDS_MAX = 100_000
+"""Different words, or values of a column, that are counted at most, so that memory has a bound; of more, the rare ones
+are let go."""
 
 
 def of_notebook(library: Library) -> Insights:
@@ -24,9 +25,10 @@ def of_notebook(library: Library) -> Insights:
     counted = 0
     frequent: Counter[str] = Counter()
     for page in library.texts():
-        for text in page:
-            counted += sum(1 for _ in words(text))
-            frequent.update(terms(text))
+        found = words("\n".join(page))
+        counted += len(found)
+        frequent.update(found)
+        _bound(frequent)
     counts = {
         "sources": len(sources),
         "failed": sum(source.state == "failed" for source in library.sources()),
@@ -35,8 +37,9 @@ def of_notebook(library: Library) -> Insights:
         "characters": sum(source.characters for source in sources),
         "words": counted,
     }
+    telling = Counter({word: times for word, times in frequent.items() if is_term(word)})
     titles = {source.id: source.title for source in sources}
-    return Insights(counts=counts, terms=_most(frequent, 10), neighbours=_neighbours(library, titles))
+    return Insights(counts=counts, terms=_most(telling, 10), neighbours=_neighbours(library, titles))
 
 
 def of_table(path: Path) -> Insights:
@@ -54,6 +57,13 @@ def of_table(path: Path) -> Insights:
                 tally.add(value.strip())
     columns = [tally.column(name) for name, tally in zip(names, tallies, strict=True)]
     return Insights(counts={"rows": rows, "columns": len(columns)}, columns=columns)
+
+
+def _bound(counter: Counter[str]) -> None:
+    if len(counter) > _KINDS_MAX:
+        common = dict(counter.most_common(_KINDS_MAX // 2))
+        counter.clear()
+        counter.update(common)
 
 
 def _most(counter: Counter[str], number: int) -> list[Term]:
@@ -109,8 +119,9 @@ class _Tally:
             self._mean += step / self._numbers
             self._squares += step * (number - self._mean)
             self._least, self._most = min(self._least, number), max(self._most, number)
-        elif value in self._kinds or len(self._kinds) < _KINDS_MAX:
+        else:
             self._kinds[value] += 1
+            _bound(self._kinds)
 
     def column(self, name: str) -> Column:
         column = Column(name=name, filled=self._filled, terms=_most(self._kinds, 5))

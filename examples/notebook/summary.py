@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from examples.notebook import chunks, vectors
-from examples.notebook.words import STOPWORDS, sentences, terms, words
+from examples.notebook.words import is_term, sentences, terms, words
 
 _WEIGHED = 200
 """Sentences that are embedded at most, about ten seconds' worth."""
@@ -75,8 +75,8 @@ def key_phrases(text: str, most: int = 6) -> list[str]:
 
 def _phrases(part: str) -> Iterator[tuple[str, ...]]:
     """Up to three words that stand side by side, none of them a stop word."""
-    found = list(words(part))
+    found = words(part)
     for size in (1, 2, 3):
         for phrase in zip(*(found[first:] for first in range(size)), strict=False):
-            if all(len(word) > 2 and word not in STOPWORDS for word in phrase):
+            if all(map(is_term, phrase)):
                 yield phrase

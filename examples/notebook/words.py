@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -15,20 +14,25 @@ STOPWORDS = frozenset(Path(__file__).with_name("stopwords.txt").read_text("utf-8
 """Words that say nothing about what a text is about."""
 
 
-def words(text: str) -> Iterator[str]:
+def words(text: str) -> list[str]:
     """Every word in lower case, in order."""
-    return (found.group().lower() for found in _WORD.finditer(text))
+    return _WORD.findall(text.lower())
 
 
-def terms(text: str) -> Iterator[str]:
+def is_term(word: str) -> bool:
+    """Whether a word carries meaning."""
+    return len(word) > 2 and word not in STOPWORDS
+
+
+def terms(text: str) -> list[str]:
     """The words that carry meaning."""
-    return (word for word in words(text) if len(word) > 2 and word not in STOPWORDS)
+    return [word for word in words(text) if is_term(word)]
 
 
 def sentences(text: str) -> list[str]:
     """The whole sentences of a text, without headings and other scraps. A blank line ends a paragraph."""
     found = (" ".join(part.split()) for paragraph in _BLANK.split(text) for part in _END.split(paragraph))
-    return [part for part in found if _CLOSED.search(part) and sum(1 for _ in words(part)) >= 4]
+    return [part for part in found if _CLOSED.search(part) and len(words(part)) >= 4]
 
 
 def shorten(text: str, most: int = 60) -> str:

@@ -58,8 +58,10 @@ PAGES = (
 
 def lines(page: str) -> list[str]:
     """A page's text, broken as a typesetter would; an empty line ends a paragraph."""
-    paragraphs = [" ".join(part.split()) for part in page.split("\n\n")]
-    return [line for paragraph in paragraphs if paragraph for line in (*textwrap.wrap(paragraph, 88, break_on_hyphens=False), "")]
+    found: list[str] = []
+    for paragraph in page.strip().split("\n\n"):
+        found += [*textwrap.wrap(" ".join(paragraph.split()), 88, break_on_hyphens=False), ""]
+    return found
 
 
 def drawing(page: str) -> bytes:

@@ -116,6 +116,8 @@ class AsyncLine:
 
     def _break(self, error: StokerError) -> None:
         self.broken = error
+        if self._writer is not None:
+            self._writer.close()
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(error)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from stoker.client.sync import Client
 from stoker.entry import show
+from stoker.model.quantities import show_seconds
 from stoker.wire.records import EventRecord, JobRecord, moment
 
 PAGE = 1000
@@ -45,6 +46,19 @@ def listing(records: Sequence[JobRecord]) -> Table:
         ],
         right=("try", "age", "took"),
     )  # fmt: skip
+
+
+def slots(stats: dict[str, Any]) -> Table:
+    """Which jobs hold the slots of a daemon, the longest first."""
+    rows = []
+    for slot in stats["slots"]:
+        progress = slot["progress"] or {}
+        percent = "" if progress.get("percent") is None else f"{progress['percent']:g} %"
+        rows.append(
+            (slot["pid"], slot["command"], slot["job"], slot["attempt"], show_seconds(slot["seconds"]), slot["user"],
+             show.line(f"{percent} {progress.get('message') or ''}", 60))
+        )  # fmt: skip
+    return show.table(("pid", "command", "job", "try", "for", "user", "progress"), rows, right=("pid", "try", "for"))
 
 
 def _short(record: JobRecord) -> str:
@@ -146,7 +160,9 @@ class Teller:
             case "log":
                 self._line(*log_line(event))
             case "attempt":
-                self._line(f"attempt {value.get('attempt')} ended: {value.get('error') or value.get('outcome')}", "yellow")
+                self._line(
+                    f"attempt {value.get('attempt')} ended: {value.get('error') or value.get('outcome')}", "yellow"
+                )
 
     def finish(self) -> None:
         """End the line that is open."""

@@ -17,6 +17,7 @@ import pwd
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -176,12 +177,24 @@ def check_socket(place: Place) -> None:
 
 def notes(place: Place) -> list[str]:
     """What will keep the daemon from starting, as far as it can be seen from here."""
+    found = []
+    python = Path(sys.executable).resolve()
+    closed = [folder for folder in python.parents if not _may_enter(folder, place.user)]
+    if closed:
+        found.append(
+            f"{place.user} may not enter {closed[-1]}, where the interpreter lies ({python}); the daemon cannot run"
+        )
     if not place.project.is_dir():
-        return [f"there is no folder {place.project} yet; the daemon starts when there is one, with a stoker.toml"]
-    if not settings_module.load({"root": str(place.project)}, environ={}).app:
+        found.append(f"there is no folder {place.project} yet; the daemon starts when there is one, with a stoker.toml")
+    elif not settings_module.load({"root": str(place.project)}, environ={}).app:
         file = place.project / settings_module.FILE
-        return [f'the daemon will not know what to run: write app = "module:product" into {file}']
-    return []
+        found.append(f'the daemon will not know what to run: write app = "module:product" into {file}')
+    return found
+
+
+def _may_enter(folder: Path, user: str) -> bool:
+    found = folder.stat()
+    return bool(found.st_mode & stat.S_IXOTH) or _user_name(found.st_uid) == user
 
 
 def escape(text: str) -> str:
@@ -208,7 +221,7 @@ def executable() -> list[str]:
 def render(place: Place) -> dict[str, str]:
     """The units' text by their file name."""
     command = executable()
-    seen = (place.root, Path(command[0]), Path(sys.prefix))
+    seen = (place.root, Path(command[0]), Path(sys.base_prefix))
     homely = any(path.is_relative_to(home) for path in seen for home in HOMES)
     values = {
         "@ROOT@": str(place.root).rstrip("/"),

@@ -199,22 +199,29 @@ async def _call(line: Session, request: Request, view: View) -> JobRecord:
 async def watch(client: AsyncClient, handle: AsyncJobHandle[object], view: View) -> JobRecord:
     """Show a job until it has ended; the record. A daemon that restarts meanwhile is waited for."""
     waiting = asyncio.create_task(_explain(handle, view))
-    after, deadline = 0, time.monotonic() + BACK_WITHIN
+    after = 0
     try:
         while True:
             try:
                 async for event in handle.events(after):
-                    waiting.cancel()
+                    if waiting.cancel():
+                        view.waits("")
                     after = event.offset
-                    deadline = time.monotonic() + BACK_WITHIN
                     view.event(event)
                 return await handle.record()
-            except DaemonUnavailable:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(LOOK_EVERY)
+            except DaemonUnavailable as gone:
+                await _back(client, gone)
     finally:
         waiting.cancel()
+
+
+async def _back(client: AsyncClient, gone: DaemonUnavailable) -> None:
+    """Wait until the daemon answers again. Raises ``gone`` when it does not."""
+    deadline = time.monotonic() + BACK_WITHIN
+    while not await client.try_connect():
+        if time.monotonic() > deadline:
+            raise gone
+        await asyncio.sleep(LOOK_EVERY)
 
 
 async def _explain(handle: AsyncJobHandle[object], view: View) -> None:

@@ -34,6 +34,7 @@ def main() -> int:
     logs.configure(settings)
     setproctitle.setproctitle(f"{settings.prefix}-router")
     process.become_subreaper()
+    process.die_with_parent(os.getppid(), signal.SIGTERM)
     stays = process.raise_process_limit(NPROC_SPARE + settings.consumers_max)
     if stays is not None:
         log.warning("RLIMIT_NPROC cannot be raised; jobs may find no process", limit=stays)
@@ -48,9 +49,9 @@ def main() -> int:
 async def _run(settings: Settings, listeners: list[socket.socket]) -> int:
     router = Router(settings, SqliteStore(settings.store_path))
     _listen_to_signals(router)
+    beat = asyncio.create_task(_beat())  # from the beginning: after a restart the manager waits for no second READY
     await router.start(listeners)
     systemd.notify("READY=1", f"STATUS={len(router.pool.commands)} commands ready")
-    beat = asyncio.create_task(_beat())
     again = await router.run()
     beat.cancel()
     return exits.AGAIN if again else exits.OK

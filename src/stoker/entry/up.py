@@ -82,8 +82,9 @@ class Supervisor:
         fds = [sock.fileno() for sock in self._sockets]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}
         environ["STOKER_RESOLVED"] = msgspec.json.encode(self._settings, enc_hook=str).decode()
+        # a process group of its own: Ctrl-C comes to us alone, and is passed on once
         self._router = subprocess.Popen(
-            [sys.executable, "-m", "stoker.entry.router", *map(str, fds)], pass_fds=fds, env=environ
+            [sys.executable, "-m", "stoker.entry.router", *map(str, fds)], pass_fds=fds, env=environ, process_group=0
         )
         systemd.notify(f"MAINPID={os.getpid()}")
         while True:

@@ -25,7 +25,7 @@ from stoker.model.clock import Clock
 from stoker.model.errors import StoreError
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, Progress
-from stoker.model.outcome import Done, Failed, Fault, Outcome, Returned, Snoozed
+from stoker.model.outcome import Cancelled, Done, Failed, Fault, Outcome, Returned, Snoozed
 from stoker.router.attempt import Attempt
 from stoker.router.audience import Audience
 from stoker.router.pool import Pool
@@ -67,10 +67,6 @@ class Desk:
         self._timer: asyncio.TimerHandle | None = None
         self._settling: set[asyncio.Task[None]] = set()
         self.pool: Pool | None = None
-
-    def find(self, job: str) -> Attempt | None:
-        """The attempt of a job that runs here now."""
-        return self._by_job.get(job)
 
     @property
     def busy(self) -> bool:
@@ -133,6 +129,24 @@ class Desk:
         self._tally.ended(attempt, outcome, self._clock.mono())
         self._settle(attempt.job, outcome, attempt)
         self._on_room()
+
+    def cancel(self, job: str, reason: str) -> None:
+        """Somebody wants a job to stop that may be running here."""
+        attempt = self._by_job.get(job)
+        if attempt is None:
+            return
+        assert self.pool is not None
+        attempt.cancelled(reason, self._settings.kill_grace)
+        if self.pool.withdraw(attempt):
+            self.end(attempt, Cancelled(reason))
+
+    def give_back(self) -> None:
+        """The daemon leaves now: what still runs is killed and waits for the next one, with no attempt counted."""
+        assert self.pool is not None
+        for attempt in self.attempts:
+            attempt.returned(Returned())
+            if self.pool.withdraw(attempt):
+                self.end(attempt, Returned())
 
     def mend(self, job: Claimed, outcome: Outcome) -> None:
         """Settle an attempt that was found abandoned; its fence decides whether it still is."""

@@ -191,9 +191,8 @@ async def events(house: House, _role: str, params: Events) -> list[EventRecord]:
 async def cancel(house: House, _role: str, params: Cancel) -> JobRecord:
     """End a waiting job now, a running one soon; an ended one is left as it is."""
     found = await house.store.cancel(ids.job_id(params.job), params.reason[:500])
-    attempt = house.desk.find(found.id)
-    if attempt is not None and found.state is State.RUNNING:
-        attempt.cancelled(found.cancel or params.reason, house.settings.kill_grace)
+    if found.state is State.RUNNING:
+        house.desk.cancel(found.id, found.cancel or params.reason)
     house.audience.nudge(found.id)
     house.claimer.wake()
     return await record(house, found)

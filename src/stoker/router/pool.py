@@ -108,7 +108,7 @@ class Pool:
                 worker.release()
         if before is not None:
             before.retire()
-        self.replenish()
+        self._match()
         self._on_room()
 
     def room(self, spec: CommandSpec) -> int:
@@ -157,6 +157,13 @@ class Pool:
                 attempt.begin(Inline(self._zygote), self._settings.kill_grace)
             case isolation:
                 self._resident(isolation).assign(attempt, self._settings.kill_grace)
+
+    def withdraw(self, attempt: Attempt) -> bool:
+        """Take back an attempt that no process has got yet; False if one has."""
+        if attempt.place is not None:
+            return False
+        self._waiting.remove(attempt)
+        return True
 
     def ended(self, attempt: Attempt) -> None:
         """The attempt said how it ended; its slot may be claimed for."""

@@ -21,7 +21,6 @@ from stoker.model.clock import Clock, SystemClock
 from stoker.model.errors import AppError, StokerError
 from stoker.model.ids import new_boot_id
 from stoker.model.job import Claimed
-from stoker.model.outcome import Returned
 from stoker.model.quantities import show_seconds
 from stoker.model.settle import Ending
 from stoker.router import methods
@@ -231,17 +230,18 @@ class Router:
     async def _drain(self) -> None:
         grace = self.settings.grace or (RESTART_GRACE if self._restart else 0.0)
         log.info("stopping", running=len(self.desk.attempts), grace=grace or "until they end")
-        for server in self._servers:
-            server.close()
+        if not self._restart:
+            self._close_servers()
         await self.claimer.stop()
         await self._wait_idle(grace)
-        for attempt in self.desk.attempts:
-            attempt.returned(Returned())
+        # a restart takes requests until here: left in the backlog, a client would take the wait for silence
+        self._close_servers()
+        self.desk.give_back()
         self.pool.release_all()
         await self._until(lambda: not self.desk.attempts, 2.0)
         for zygote in list(self._zygotes):
             zygote.stop()
-        await self.desk.settled()
+        await self._until(lambda: not self.desk.busy, None, self._hurry)
         await self.keeper.stop()
         await self._farewells()
         for task in list(self._asks):
@@ -249,6 +249,10 @@ class Router:
         await asyncio.gather(*self._asks, return_exceptions=True)
         await self.store.close()
         log.info("stopped")
+
+    def _close_servers(self) -> None:
+        for server in self._servers:
+            server.close()
 
     async def _wait_idle(self, grace: float) -> None:
         """Until nothing runs, the grace is over, or somebody is in a hurry."""

@@ -50,10 +50,10 @@ def become_subreaper() -> None:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def die_with_parent(parent: int) -> None:
-    """Be killed when the parent dies; end at once if it already has. A backstop: the channel's end is the rule."""
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Get a signal when the parent dies; end at once if it already has. A backstop: the channel's end is the rule."""
     if _LINUX:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 

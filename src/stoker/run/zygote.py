@@ -137,7 +137,7 @@ class Zygote:
             if pid == 0:
                 self._child(order, fds, parent)
         except (OSError, AppError) as error:
-            self._control.send(Unborn(order.worker, f"cannot fork: {error}"))
+            self._say(Unborn(order.worker, f"cannot fork: {error}"))
             return
         finally:
             for fd in fds:
@@ -146,7 +146,7 @@ class Zygote:
             os.setpgid(pid, pid)
         self._children[pid] = order.worker
         self._workers[order.worker] = pid
-        self._control.send(Born(order.worker, pid))
+        self._say(Born(order.worker, pid))
 
     def _child(self, order: Fork, fds: list[int], parent: int) -> NoReturn:
         """What the forked process does; leaves only by ``os._exit``, whatever happens."""
@@ -186,7 +186,12 @@ class Zygote:
         else:
             execute(run, self._application.commands)
         consumer.flush()
-        self._control.send(run.ended)
+        self._say(run.ended)
+
+    def _say(self, frame: Any) -> None:
+        """To the router; that it is gone is found when its channel is read next, and then all children are ended."""
+        with contextlib.suppress(OSError):
+            self._control.send(frame)
 
     def _reap(self) -> None:
         """Collect whoever ended; one SIGCHLD may stand for many."""
@@ -203,8 +208,7 @@ class Zygote:
                 continue
             reaped = True
             del self._workers[worker]
-            with contextlib.suppress(OSError):
-                self._control.send(Died(worker, pid, status, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime))
+            self._say(Died(worker, pid, status, usage.ru_maxrss * 1024, usage.ru_utime + usage.ru_stime))
         if reaped:
             process.kill_strays(self._children)
 

@@ -115,12 +115,13 @@ class Store(Protocol):
 
         A job is ready when it is new, due, and waits neither for its key nor for a paused command. Each claimed job's
         attempt and fence go up in the same transaction; no two claims ever return the same attempt. A job whose
-        ``expires`` is past is not claimed.
+        ``expires`` is past is not claimed; one that was claimed before has had its slot and expires no more.
         """
 
     def settle(self, settlements: Sequence[Settlement]) -> Awaitable[list[bool]]:
         """Write endings, all in one transaction. False where the fence was old or the job no longer running: nothing
-        is written for those. An ending that frees a concurrency key makes the next job under it ready."""
+        is written for those. An ending that frees a concurrency key makes the next job under it ready. A job that
+        somebody asked to cancel is cancelled, whatever the ending says."""
 
     def report(self, reports: Sequence[Report]) -> Awaitable[list[bool]]:
         """Store events and progress of running attempts; False where the fence was old."""

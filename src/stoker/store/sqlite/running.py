@@ -14,6 +14,9 @@ from stoker.store.sqlite.connection import Connection
 
 def claim(db: Connection, owner: str, lease: float, quotas: Sequence[Quota], total: int, now: float) -> list[Claimed]:
     """Take what may run. With one command that has ready jobs this is one statement."""
+    paused = {cast(str, row[0]) for row in db.all("pauses")}
+    if paused:
+        quotas = [quota for quota in quotas if not paused & {"*", quota.command, quota.command.partition(".")[0]}]
     if len(quotas) > 1:
         ready = {row[0] for row in db.all("ready_commands")}
         quotas = [quota for quota in quotas if quota.command in ready]
@@ -21,7 +24,8 @@ def claim(db: Connection, owner: str, lease: float, quotas: Sequence[Quota], tot
     if len(open_now) == 1:
         quota, room = open_now[0]
         taken = db.all("claim_first", owner, now + lease, now, quota.command, room)
-        jobs = sorted((rows.claimed(row) for row in taken), key=lambda job: job.seq)
+        taken.sort(key=lambda row: (-cast(int, row[-1]), row[0]))
+        jobs = [rows.claimed(row[:-1]) for row in taken]
     else:
         jobs = _merged(db, owner, lease, open_now, total, now)
     _count_rates(db, quotas, jobs, now)
@@ -76,13 +80,15 @@ def _settle(db: Connection, settlement: Settlement, now: float) -> bool:
         assert ending.run_at is not None
         waits = Waits.TIME if ending.run_at > now else Waits.SLOT
         left = db.one("again", seq, fence, waits, ending.run_at, fault, ending.attempt, now)
-    else:
-        left = db.one("end", seq, fence, ending.state, ending.output, fault, now, ending.attempt)
-        waits = Waits.TIME
+        if left is not None:
+            if waits is Waits.TIME:
+                gates.release(db, cast("str | None", left[0]), now)
+            return True
+    # also what could not go back because somebody asked to cancel it
+    left = db.one("end", seq, fence, ending.state, ending.output, fault, now, ending.attempt)
     if left is None:
         return False
-    if waits is Waits.TIME:
-        gates.release(db, cast("str | None", left[0]), now)
+    gates.release(db, cast("str | None", left[0]), now)
     return True
 
 

@@ -20,7 +20,7 @@ SET state = 'running', attempt = attempt + 1, fence = fence + 1, owner = ?1, lea
 WHERE seq IN (SELECT seq FROM jobs
               WHERE command = ?4 AND state = 'new' AND waits = 'slot' AND (expires IS NULL OR expires > ?3)
               ORDER BY priority DESC, seq LIMIT ?5)
-RETURNING seq, id, command, input, attempt, fence, user, tags, overrides, created, gate;
+RETURNING seq, id, command, input, attempt, fence, user, tags, overrides, created, gate, priority;
 
 -- name: running_of
 -- How many jobs of a command run anywhere.
@@ -36,19 +36,21 @@ INSERT INTO rates (command, next) VALUES (?1, ?2)
 ON CONFLICT (command) DO UPDATE SET next = excluded.next;
 
 -- name: end
--- Write an ending, if the attempt is still the job's newest.
+-- Write an ending, if the attempt is still the job's newest; once somebody asked to cancel it, it ends so.
 UPDATE jobs
-SET state = ?3, output = ?4, fault = ?5, finished = ?6, updated = ?6, attempt = ?7,
-    owner = NULL, lease_until = NULL, cancel = NULL
+SET state = iif(cancel IS NULL, ?3, 'cancelled'), output = iif(cancel IS NULL, ?4, NULL),
+    fault = iif(cancel IS NULL, ?5, json_object('type', 'Cancelled', 'message', cancel, 'traceback', NULL)),
+    finished = ?6, updated = ?6, attempt = ?7, owner = NULL, lease_until = NULL, cancel = NULL
 WHERE seq = ?1 AND fence = ?2 AND state = 'running'
 RETURNING gate;
 
 -- name: again
--- Give the job back to wait for its next attempt, if the attempt is still the newest.
+-- Give the job back to wait for its next attempt, if the attempt is still the newest and nobody asked to cancel it. It
+-- has had its slot, so it expires no more.
 UPDATE jobs
-SET state = 'new', waits = ?3, run_at = ?4, fault = ?5, attempt = ?6, updated = ?7,
+SET state = 'new', waits = ?3, run_at = ?4, fault = ?5, attempt = ?6, updated = ?7, expires = NULL,
     owner = NULL, lease_until = NULL
-WHERE seq = ?1 AND fence = ?2 AND state = 'running'
+WHERE seq = ?1 AND fence = ?2 AND state = 'running' AND cancel IS NULL
 RETURNING gate;
 
 -- name: set_progress

@@ -1,0 +1,212 @@
+"""``stoker check``: every setting explained, and everything looked at that a start would need, without starting."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import stat
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+from rich.text import Text
+
+from stoker import settings as settings_module
+from stoker.entry import exits, probe, show
+from stoker.entry.session import Session
+from stoker.model.errors import DaemonError, StokerError
+from stoker.model.quantities import show_seconds, show_size
+from stoker.settings import ABOUT, Settings
+from stoker.store import statements
+from stoker.store.sqlite.connection import Connection
+
+IMPORT_WITHIN = 120.0
+NPROC_SPARE = 1000
+SIZES = frozenset({"memory", "max_input", "max_output"})
+HIDDEN = frozenset({"token"})
+MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "wrong": ("wrong", "bold red")}
+
+
+class Setting(msgspec.Struct):
+    """One setting, as it is."""
+
+    name: str
+    value: Any
+    source: str
+    about: str
+
+
+class Finding(msgspec.Struct):
+    """One thing looked at. ``level`` is ok, note (works, but look at it) or wrong; ``code`` the exit code of a wrong."""
+
+    what: str
+    level: str
+    message: str
+    code: int = 0
+
+
+class Findings(msgspec.Struct):
+    """Everything that was found."""
+
+    settings: list[Setting]
+    findings: list[Finding]
+    commands: list[str]
+
+    @property
+    def code(self) -> int:
+        """0, or the exit code of the first thing wrong."""
+        return next((one.code for one in self.findings if one.level == "wrong"), exits.OK)
+
+
+def run(line: Session) -> Findings:
+    """Look at everything. Raises SettingsError when the settings themselves cannot be read."""
+    settings = line.settings()
+    commands, application = _application(settings)
+    return Findings(
+        [*_settings(settings, line)],
+        [application, *_store(settings.store_path), _socket(line, settings), _processes(settings)],
+        commands,
+    )
+
+
+def tell(found: Findings) -> None:
+    """The findings, for people."""
+    rows = [(one.name, _shown(one.name, one.value), one.source, one.about) for one in found.settings]
+    show.say(show.table(("setting", "value", "from", "meaning"), rows))
+    show.say()
+    show.say(show.table(("", "", ""), [(one.what, Text(*MARKS[one.level]), one.message) for one in found.findings]))
+    if found.commands:
+        show.say(show.clean(f"commands: {', '.join(found.commands)}"))
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if name in SIZES and value:
+        return show_size(value)
+    if isinstance(value, float) and value:  # every one of them is a time
+        return show_seconds(value)
+    return str(value)
+
+
+def _settings(settings: Settings, line: Session) -> Iterator[Setting]:
+    file = _file(settings.root / settings_module.FILE)
+    for name, about in ABOUT.items():
+        value = getattr(settings, name)
+        if name in HIDDEN and value:
+            value = "***"
+        elif isinstance(value, tuple):
+            value = list(value)
+        elif isinstance(value, Path):
+            value = str(value)
+        yield Setting(name, value, _source(name, file, line, os.environ), about)
+
+
+def _file(path: Path) -> frozenset[str]:
+    """The names that stand in the settings' file; it was read before, so it is well formed."""
+    if not path.is_file():
+        return frozenset()
+    return frozenset(name.replace("-", "_") for name in tomllib.loads(path.read_text("utf-8")))
+
+
+def _source(name: str, file: frozenset[str], line: Session, environ: Mapping[str, str]) -> str:
+    if getattr(line, name, None) is not None and name in ("root", "socket"):
+        return "command line"
+    if f"STOKER_{name.upper()}" in environ:
+        return f"STOKER_{name.upper()}"
+    if name == "log_level" and environ.get("DEBUG") and name not in file:
+        return "DEBUG"
+    return settings_module.FILE if name in file else "default"
+
+
+def _application(settings: Settings) -> tuple[list[str], Finding]:
+    what = "application"
+    if not settings.app:
+        return [], Finding(what, "note", "none is set; name it to `stoker up`, or set `app` in stoker.toml")
+    words = [sys.executable, "-P", "-m", "stoker.entry.probe", str(settings.root), *settings.app]
+    try:
+        done = subprocess.run(words, cwd=settings.root, capture_output=True, timeout=IMPORT_WITHIN, check=False)
+        found = msgspec.json.decode(done.stdout, type=probe.Found)
+    except subprocess.TimeoutExpired:
+        return [], Finding(what, "wrong", f"its import takes longer than {show_seconds(IMPORT_WITHIN)}", exits.APP)
+    except msgspec.DecodeError:
+        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        return [], Finding(what, "wrong", f"its import ended the process (status {done.returncode}): {said}", exits.APP)
+    if found.error is not None:
+        return [], Finding(what, "wrong", found.error, exits.APP)
+    names = show.count(len(found.commands), "command")
+    return found.commands, Finding(what, "ok", f"{names} in {show_seconds(found.seconds)}")
+
+
+def _store(path: Path) -> Iterator[Finding]:
+    what = "store"
+    if not path.exists():
+        above = next(folder for folder in path.parents if folder.exists())
+        if os.access(above, os.W_OK | os.X_OK):
+            yield Finding(what, "ok", f"{path} is not there yet; it is made at the first use")
+        else:
+            yield Finding(what, "wrong", f"{path} cannot be made: {above} is not ours to write in", exits.STORE)
+        return
+    try:
+        version = _version(path)
+    except StokerError as error:
+        yield Finding(what, "wrong", error.message, exits.code(error))
+        return
+    newest = len(statements.migrations("sqlite"))
+    if version > newest:
+        yield Finding(what, "wrong", f"{path} was made by a newer Stoker (version {version}); upgrade", exits.STORE)
+    elif not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        yield Finding(what, "wrong", f"{path} or its folder cannot be written by this user", exits.STORE)
+    else:
+        old = "" if version == newest else f", brought to {newest} at the next start or by `stoker migrate`"
+        size = show_size(path.stat().st_size)
+        yield Finding(what, "ok", f"{path}, {size}, version {version}{old}, SQLite {apsw.sqlite_lib_version()}")
+
+
+def _version(path: Path) -> int:
+    """The version of the store's tables. Raises StoreError for a file that is none of ours."""
+    connection = Connection(path, writing=False)
+    try:
+        (row,) = connection.query("PRAGMA user_version", ())
+        return int(str(row[0]))
+    finally:
+        connection.close()
+
+
+def _socket(line: Session, settings: Settings) -> Finding:
+    what = "socket"
+    path = settings.socket_path
+    with contextlib.suppress(OSError):
+        if not line.remote and not stat.S_ISSOCK(path.lstat().st_mode):
+            return Finding(what, "wrong", f"{path} is there and is not a socket", exits.USAGE)
+    try:
+        stats = line.client.ask("stats", dict[str, Any], timeout=5.0)
+    except DaemonError as error:
+        return Finding(what, "note", error.message)
+    except StokerError as error:
+        return Finding(what, "wrong", error.message, exits.code(error))
+    ran = show.uptime(stats["uptime"])
+    return Finding(what, "ok", f"a daemon answers: pid {stats['pid']}, version {stats['version']}, uptime {ran}")
+
+
+def _processes(settings: Settings) -> Finding:
+    what = "processes"
+    wanted = NPROC_SPARE + settings.consumers_max
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
+        return Finding(
+            what, "ok", f"RLIMIT_NPROC is {_limit(soft)} and may be raised to {_limit(hard)}; {wanted} are enough"
+        )
+    return Finding(
+        what, "note", f"RLIMIT_NPROC cannot be raised to {wanted}: its hard limit is {hard}; jobs may find no process"
+    )
+
+
+def _limit(value: int) -> str:
+    return "without limit" if value == resource.RLIM_INFINITY else str(value)

@@ -1,0 +1,177 @@
+"""Commands that rule the daemon: pause, resume, reload, restart, stop, migrate, bench."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+from rich.status import Status
+
+import stoker
+from stoker.client import offline
+from stoker.entry import session, show
+from stoker.entry.options import Json
+from stoker.entry.session import Session
+from stoker.model.errors import AlreadyRunning, DaemonSilent, DaemonUnavailable, StokerError
+from stoker.store import statements
+from stoker.store.sqlite import SqliteStore
+
+LOOK_EVERY = 0.05
+RESTART_WITHIN = 120.0
+"""Seconds for a restart: jobs may take their time to end, then everything is loaded anew."""
+GONE_WITHIN = 10.0
+"""Seconds for the processes to be gone after the daemon has said its farewell."""
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A command, a product, or '*' for everything.")]
+
+
+def pause(ctx: typer.Context, name: Name, json: Json = False) -> None:
+    """Start nothing more of a command, a product, or everything; what runs goes on, what comes waits."""
+    line = session.of(ctx)
+    _paused(line.client.ask("pause", list[str], name=_meant(line, name)), json)
+
+
+def resume(ctx: typer.Context, name: Name, json: Json = False) -> None:
+    """Take a pause back."""
+    line = session.of(ctx)
+    _paused(line.client.ask("resume", list[str], name=_meant(line, name)), json)
+
+
+def _meant(line: Session, name: str) -> str:
+    """A command's bare name in full, where there is no product of that name."""
+    known = [str(one["name"]) for one in line.commands()]
+    same = [full for full in known if full.partition(".")[2] == name]
+    products = {full.partition(".")[0] for full in known}
+    return same[0] if len(same) == 1 and name not in products else name
+
+
+def _paused(names: list[str], json: bool) -> None:
+    if json:
+        show.data({"paused": names})
+    else:
+        show.say(show.clean(f"paused: {', '.join(names)}" if names else "nothing is paused"))
+
+
+def reload(ctx: typer.Context, json: Json = False) -> None:
+    """Load the application anew; what runs ends under the old code. Broken code leaves the old in force."""
+    found = session.of(ctx).client.ask("reload", dict[str, Any])
+    if json:
+        show.data(found)
+    else:
+        show.say(f"reloaded: {show.count(len(found['commands']), 'command')}")
+
+
+def restart(ctx: typer.Context, json: Json = False) -> None:
+    """Start every process of the running daemon anew, and wait until the new ones answer."""
+    line = session.of(ctx)
+    before = line.client.stats()
+    with _waiting(f"waiting for {show.count(before['running'], 'running job')} and the new processes", json):
+        line.client.ask("restart")
+        after = _new_boot(line, before["boot"])
+    if json:
+        show.data({"before": _pids(before), "after": _pids(after)})
+    else:
+        show.say(f"restarted: router {before['pid']} → {after['pid']}, zygote {before['zygote']} → {after['zygote']}")
+
+
+def _new_boot(line: Session, boot: str) -> dict[str, Any]:
+    """The figures of the daemon that came after ``boot``."""
+    deadline = time.monotonic() + RESTART_WITHIN
+    while time.monotonic() < deadline:
+        with contextlib.suppress(DaemonSilent, DaemonUnavailable):
+            found = line.client.stats()
+            if found["boot"] != boot:
+                return found
+        time.sleep(LOOK_EVERY)
+    raise DaemonSilent(f"the daemon did not come back within {RESTART_WITHIN:g} s; its log says why")
+
+
+def _pids(stats: dict[str, Any]) -> dict[str, Any]:
+    return {name: stats[name] for name in ("pid", "zygote", "boot")}
+
+
+def stop(
+    ctx: typer.Context,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Leave as soon as it was told.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Give running jobs back to the queue instead of waiting.")] = False,
+    json: Json = False,
+) -> None:
+    """Stop the daemon when the running jobs have ended, and wait until it is gone. Nothing that waits is lost."""
+    line = session.of(ctx)
+    stats = line.client.stats()
+    with _waiting(f"waiting for {show.count(stats['running'], 'running job')}", json), line.client.line() as talk:
+        processes = _processes(stats["pid"])
+        talk.ask("stop", {}, str)
+        if now:
+            talk.ask("stop", {}, str)
+        if not no_wait:
+            with contextlib.suppress(DaemonUnavailable):
+                while True:
+                    talk.ask("ping", {}, str)
+                    time.sleep(LOOK_EVERY)
+            psutil.wait_procs(processes, GONE_WITHIN)
+    if json:
+        show.data({"stopped": not no_wait, "pid": stats["pid"]})
+    else:
+        show.say("stopping" if no_wait else "stopped")
+
+
+def _processes(router: int) -> list[psutil.Process]:
+    """The router and the process that stays above it, where they can be seen from here."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        found.append(psutil.Process(router))
+        above = found[0].parent()
+        if above is not None and above.cmdline()[:1] and above.cmdline()[0].endswith("-up"):
+            found.append(above)
+    return found
+
+
+@contextlib.contextmanager
+def _waiting(text: str, json: bool) -> Iterator[None]:
+    """Say what is waited for, where somebody looks."""
+    console = show.console(err=True)
+    if json or not console.is_terminal:
+        yield
+        return
+    with Status(text, console=console):
+        yield
+
+
+def migrate(ctx: typer.Context, json: Json = False) -> None:
+    """Bring the store to this version. The daemon does so by itself when it starts; this is for doing it before."""
+    path = session.of(ctx).settings().store_path
+    try:
+        with offline.held(path):
+            asyncio.run(_migrate(path))
+    except AlreadyRunning:
+        raise AlreadyRunning(f"a daemon works on {path}, so it has this daemon's version; nothing to do") from None
+    version = len(statements.migrations("sqlite"))
+    if json:
+        show.data({"store": str(path), "version": version})
+    else:
+        show.say(f"{path} has version {version}")
+
+
+async def _migrate(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+
+
+def bench(
+    only: Annotated[str, typer.Option(metavar="NAME", help="Only the figures whose names begin so.")] = "",
+) -> None:
+    """Measure this machine, with the bare floor beside every figure."""
+    repository = Path(stoker.__file__).parents[2]
+    if not (repository / "bench").is_dir():
+        raise StokerError("the benchmarks are in Stoker's repository and not in the package; run `make bench` there")
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "bench", *([only] if only else [])], cwd=repository))

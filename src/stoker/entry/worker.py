@@ -1,0 +1,55 @@
+"""``stoker worker``: the profile of a container that starts beside its database, with a switch to leave it off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from stoker.model.errors import StoreError
+from stoker.settings import Settings
+from stoker.store.sqlite.connection import Connection
+
+TASKS = 5
+"""Jobs at one time when nothing is said."""
+LOOK_EVERY = 0.1
+
+
+def enabled(environ: Mapping[str, str]) -> bool:
+    """``ENABLE_WORKER``, true unless it says otherwise."""
+    return environ.get("ENABLE_WORKER", "true").strip().lower() not in ("false", "0", "no", "off")
+
+
+def idle() -> int:
+    """Say that nothing will work, and stay until a signal: who supervises us must not take us for broken."""
+    print("Worker disabled (ENABLE_WORKER=false)")
+    print("Document processing will not work!", flush=True)
+    ends = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    signal.sigwait(ends)
+    return 0
+
+
+def await_store(settings: Settings) -> None:
+    """Wait for the store, as long as ``start_delay`` says and no longer than it needs. The daemon tells what is wrong
+    with one that never comes."""
+    print(f"Worker enabled - starting after {settings.start_delay:g}s delay...", flush=True)
+    deadline = time.monotonic() + settings.start_delay
+    while not ready(settings.store_path) and time.monotonic() < deadline:
+        time.sleep(LOOK_EVERY)
+
+
+def ready(path: Path) -> bool:
+    """Whether the store can be opened: it is there and ours, or can be made."""
+    if path.exists():
+        try:
+            Connection(path, writing=False).close()
+        except StoreError:
+            return False
+        return os.access(path, os.W_OK)
+    folder = path.parent
+    if not folder.exists():
+        folder = folder.parent  # the daemon makes one folder; a missing disk has more missing than that
+    return os.access(folder, os.W_OK | os.X_OK)
