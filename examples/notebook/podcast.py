@@ -39,40 +39,40 @@ def produce(request: Topic, library: Library, ctx: Context) -> PodcastOutput:
     script = folder / f"{_slug(request.topic)}-{ctx.job[-8:]}.txt"
     script.write_text("".join(f"{_NAMES[line.speaker]}: {line.text}\n\n" for line in lines), "utf-8")
     library.episode(ctx.job, request.topic, "speaking", script)
-    parts: list[Path] = []
-    error = None
+    wav, error = script.with_suffix(".wav"), None
     try:
-        speak(lines, parts, ctx)
+        speak(lines, wav, ctx)
     except voice.TTSError as failure:
         error = f"TTS failed: {failure}"
-        ctx.log(error, level="error", spoken=len(parts), lines=len(lines))
-    audio, seconds = None, 0.0
-    if parts:
-        audio = script.with_suffix(".wav")
-        seconds = voice.join(parts, audio)
+        ctx.log(error, level="error")
+    audio = wav if wav.exists() else None
     library.episode(ctx.job, request.topic, "failed" if error else "done", script, audio, error)
-    ctx.progress(100, "Ready" if error is None else "Script ready, no voice")
+    ctx.progress(100, "Script ready, no voice" if error else "Ready")
     return PodcastOutput(
         success=error is None,
         topic=request.topic,
         lines=len(lines),
         script=str(script),
         audio=str(audio) if audio else None,
-        seconds=round(seconds, 2),
+        seconds=voice.length(audio) if audio else 0.0,
         error_message=error,
     )
 
 
-def speak(lines: Sequence[Line], parts: list[Path], ctx: Context) -> None:
-    """Speak line by line into a folder that is gone when the job ends; ``parts`` gets each file as it is complete.
-    Raises TTSError."""
+def speak(lines: Sequence[Line], wav: Path, ctx: Context) -> None:
+    """Speak all lines into one file. However it ends, the file has the lines that were spoken. Raises TTSError."""
+    wav.unlink(missing_ok=True)
     speaker = voice.find_voice()
-    folder = Path(ctx.enter(tempfile.TemporaryDirectory(prefix="notebook-")))
-    for number, line in enumerate(lines):
-        ctx.progress(5 + 95 * number / len(lines), f"Speaking line {number + 1} of {len(lines)}...", step="speak")
-        part = folder / f"{number:04}.wav"
-        speaker.say(line.text, line.speaker, part)
-        parts.append(part)
+    folder = Path(ctx.enter(tempfile.TemporaryDirectory(prefix="notebook-")))  # gone when the job ends
+    parts: list[Path] = []
+    try:
+        for number, line in enumerate(lines):
+            ctx.progress(5 + 95 * number / len(lines), f"Speaking line {number + 1} of {len(lines)}...", step="speak")
+            part = folder / f"{number:04}.wav"
+            speaker.say(line.text, line.speaker, part)
+            parts.append(part)
+    finally:
+        voice.join(parts, wav)
 
 
 def dialogue(topic: str, quotes: Sequence[tuple[str, Sequence[str]]]) -> list[Line]:

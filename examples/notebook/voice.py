@@ -76,24 +76,30 @@ def _run(command: list[str], text: str) -> None:
         raise TTSError(f"{Path(command[0]).name}: {said[-1] if said else f'exit code {error.returncode}'}") from error
 
 
-def join(parts: Sequence[Path], whole: Path) -> float:
-    """Put WAV files one after the other, with a short silence between; the seconds of the whole.
+def join(parts: Sequence[Path], whole: Path) -> None:
+    """Put WAV files one after the other, with a short silence between; of no parts, nothing is made.
 
     ``whole`` appears complete or not at all. Raises TTSError for parts that do not go together.
     """
+    if not parts:
+        return
     unfinished = whole.with_name(whole.name + ".part")
     try:
         with wave.open(str(unfinished), "wb") as out:
             for number, part in enumerate(parts):
                 with wave.open(str(part), "rb") as spoken:
                     _append(out, spoken, first=number == 0)
-            seconds = out.getnframes() / out.getframerate()
         os.replace(unfinished, whole)
     except (wave.Error, EOFError) as error:
         raise TTSError(f"what was spoken cannot be joined: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
-    return seconds
+
+
+def length(wav: Path) -> float:
+    """The seconds of a WAV file."""
+    with wave.open(str(wav), "rb") as spoken:
+        return round(spoken.getnframes() / spoken.getframerate(), 2)
 
 
 def _append(out: wave.Wave_write, spoken: wave.Wave_read, *, first: bool) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from stoker import Context, Product
+from stoker import Backoff, Context, Product
 from tests.apps.kit import append, hold
 
 if "STOKER_ROOT" in os.environ:
@@ -110,3 +110,21 @@ def say_slowly(words: list[str], gate: str, ctx: Context) -> None:
             hold(gate)
         ctx.log(f"said {word}")
         ctx.stream.write(word)
+
+
+@story.command
+def deaf(gate: str) -> None:
+    """Hears no signal that can be shut out, and no exception."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        try:
+            hold(gate)
+        except BaseException:
+            continue
+
+
+@story.command(retries=1, backoff=Backoff(base=0.01))
+def wait_and_fail(gate: str) -> None:
+    hold(gate)
+    raise RuntimeError("too late")

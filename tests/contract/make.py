@@ -43,7 +43,9 @@ async def refused(store: Store, new: Submission) -> StokerError:
     return answer
 
 
-async def take(store: Store, total: int = 1000, *commands: str, owner: str = OWNER, lease: float = LEASE) -> list[Claimed]:
+async def take(
+    store: Store, total: int = 1000, *commands: str, owner: str = OWNER, lease: float = LEASE
+) -> list[Claimed]:
     """Claim with room for everything."""
     return await store.claim(owner, lease, [quota(command) for command in commands or (WORK,)], total)
 

@@ -1,7 +1,7 @@
 """Where the contract suite opens stores. A new driver is a new :class:`Place` in :data:`PLACES`; no test is touched.
 
-What drivers may differ in is a capability: a test that is about one says so with :func:`needs` and is collected only for
-the places that have it, so no test ever asks which driver it runs on.
+What drivers may differ in is a capability: a test that is about one says so with :func:`needs` and is collected only
+for the places that have it, so no test ever asks which driver it runs on.
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 
 import pytest
 
 from stoker.model.job import Overrides, State
 from stoker.store.base import Filter, Store
-from tests.contract.make import LEASE, OWNER, WORK, done, finish, job, put, quota, take, take_one
+from tests.contract.make import LEASE, OWNER, WORK, again, done, finish, job, put, quota, take, take_one
 from tests.contract.places import Place
 
 
@@ -93,7 +94,10 @@ async def test_jentic_one_529_two_claimers_never_share_a_job(store: Store, place
 
     both = (WORK, "app.other")
     taken = await asyncio.gather(
-        claim_all(store, "a", *both), claim_all(other, "b", *both), claim_all(store, "c", WORK), claim_all(other, "d", WORK)
+        claim_all(store, "a", *both),
+        claim_all(other, "b", *both),
+        claim_all(store, "c", WORK),
+        claim_all(other, "d", WORK),
     )
     flat = [id for ids in taken for id in ids]
     assert len(flat) == len(set(flat)) == 300
@@ -127,7 +131,7 @@ async def test_a_rate_spaces_the_starts(store: Store, place: Place) -> None:
             started.append(store.now())
             await store.settle([done(claimed)])
         place.advance(0.7)
-    gaps = [after - before for before, after in zip(started, started[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(started)]
     assert len(started) == 10
     assert all(6.0 <= gap < 6.8 for gap in gaps)
 
@@ -195,8 +199,6 @@ async def test_a_job_that_waited_too_long_is_not_claimed(store: Store, place: Pl
 
 async def test_a_job_that_had_its_slot_waits_no_longer_against_its_expiry(store: Store, place: Place) -> None:
     """It ran, and failed, and is tried again after it would have been too late to begin."""
-    from tests.contract.make import again
-
     await put(store, job(id="slow", expires=10.0))
     claimed = await take_one(store)
     place.advance(20.0)

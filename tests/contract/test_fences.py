@@ -1,4 +1,7 @@
-"""Fences: an attempt ends once, by whoever holds its newest number. Each test bears the name of the bug it keeps out."""
+"""Fences: an attempt ends once, by whoever holds its newest number.
+
+Tests that keep a known bug of another system out bear its name, with the number of its issue there.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +121,8 @@ async def test_airflow_51969_two_reapers_mend_a_job_once(store: Store, place: Pl
     first, second = await store.abandoned(OWNER), await other.abandoned(OWNER)
     assert len(first) == len(second) == 20
     results = await asyncio.gather(
-        store.settle([again(one, store.now()) for one in first]), other.settle([again(one, store.now()) for one in second])
+        store.settle([again(one, store.now()) for one in first]),
+        other.settle([again(one, store.now()) for one in second]),
     )
     assert [sum(pair) for pair in zip(*results, strict=True)] == [1] * 20
     assert (await store.counts()).ready == 20

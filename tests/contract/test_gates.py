@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.contract.places import Place
 KEY = "app.work:k"
 
 
-def keyed(id: str | None = None, limit: int = 1, **more: object) -> Submission:
+def keyed(id: str | None = None, limit: int = 1, **more: Any) -> Submission:
     return job(id=id, key=KEY, key_limit=limit, **more)
 
 
@@ -82,7 +83,7 @@ async def test_solid_queue_2124a51_many_ends_at_once_do_not_raise_the_limit(stor
     assert len(await store.holders(KEY)) == 3
 
 
-async def test_solid_queue_456_a_job_that_comes_while_the_holder_ends_is_not_stranded(store: Store, place: Place) -> None:
+async def test_solid_queue_456_a_job_that_comes_as_the_holder_ends_is_not_stranded(store: Store, place: Place) -> None:
     other = await place.open()
     for _ in range(30):
         await put(store, keyed())
@@ -94,7 +95,9 @@ async def test_solid_queue_456_a_job_that_comes_while_the_holder_ends_is_not_str
 
 
 async def test_the_higher_priority_is_let_in_first(store: Store) -> None:
-    await put(store, keyed("holder"), keyed("low", priority=-1), keyed("high", priority=5), keyed("high-too", priority=5))
+    await put(
+        store, keyed("holder"), keyed("low", priority=-1), keyed("high", priority=5), keyed("high-too", priority=5)
+    )
     order = []
     for _ in range(4):
         claimed = await take_one(store)

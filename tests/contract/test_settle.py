@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from stoker.model.event import EventKind, NewEvent
-from stoker.model.job import Progress, State, Waits
+from stoker.model.job import Claimed, Progress, State, Waits
 from stoker.model.outcome import Fault
-from stoker.store.base import Report, Store
+from stoker.store.base import Report, Settlement, Store
 from tests.contract.make import again, cancelled, done, end, failed, finish, job, put, take, take_one
 from tests.contract.places import Place
 
@@ -87,13 +89,12 @@ async def test_what_was_reported_before_the_end_is_there_with_the_end(store: Sto
     assert [bytes(found.data) for found in await store.events("a")] == [b'"last words"']
 
 
-ENDINGS = [done, failed, cancelled, lambda claimed: again(claimed, 0.0)]
+ENDINGS: list[Callable[[Claimed], Settlement]] = [done, failed, cancelled, lambda claimed: again(claimed, 0.0)]
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=["done", "failed", "cancelled", "again"])
-async def test_no_ending_passes_by_a_request_to_cancel(store: Store, ending: object) -> None:
+async def test_no_ending_passes_by_a_request_to_cancel(store: Store, ending: Callable[[Claimed], Settlement]) -> None:
     """Whoever settles it, and whether they had heard of the request: it is cancelled, with the first reason."""
-    assert callable(ending)
     await put(store, job(id="a", key="app.work:k"), job(id="b", key="app.work:k"))
     claimed = await take_one(store)
     await store.cancel("a", "not wanted")

@@ -78,7 +78,9 @@ async def test_the_same_submission_after_the_end_does_not_run_again(store: Store
 
 
 @pytest.mark.parametrize(
-    "other", [job(id="taken", input=b'{"n":2}'), job("app.other", id="taken", input=b'{"n":1}')], ids=["input", "command"]
+    "other",
+    [job(id="taken", input=b'{"n":2}'), job("app.other", id="taken", input=b'{"n":1}')],
+    ids=["input", "command"],
 )
 async def test_an_id_used_for_something_else_is_refused(store: Store, other: Submission) -> None:
     await put(store, job(id="taken", input=b'{"n":1}'))

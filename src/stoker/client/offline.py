@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stoker.model.command import Command
 from stoker.model.errors import AlreadyRunning
@@ -21,6 +22,8 @@ from stoker.model.request import Request, resolve
 from stoker.settings import Settings
 from stoker.store.sqlite import SqliteStore
 from stoker.wire.endpoint import make_private_folder
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -43,7 +46,17 @@ def submit(
 ) -> list[Submitted | Exception]:
     """Store the requests. A command that is not at hand gets the settings a command has by default."""
     with held(settings.store_path):
-        return asyncio.run(_submit(settings.store_path, requests, commands))
+        return finish(_submit(settings.store_path, requests, commands))
+
+
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end and return what it returns, also where an event loop runs in this thread already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 async def _submit(

@@ -26,7 +26,6 @@ _WORDS = {
     "integer": "an integer",
     "number": "a number",
     "boolean": "true or false",
-    "null": "null",
     "array": 'a list in JSON, like ["a", "b"]',
     "object": 'an object in JSON, like {"a": 1}',
 }
@@ -160,7 +159,7 @@ def _read(place: str, text: str, kinds: set[str]) -> Any:
             return value
         if "string" in kinds:
             return text
-    wanted = " or ".join(words for name, words in _WORDS.items() if name in kinds)
+    wanted = " or ".join(words for name, words in _WORDS.items() if name in kinds and name != "null") or "null"
     raise InvalidInput(f"{place}: {text!r} is not {wanted}")
 
 

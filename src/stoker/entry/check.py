@@ -43,7 +43,7 @@ class Setting(msgspec.Struct):
 
 
 class Finding(msgspec.Struct):
-    """One thing looked at. ``level`` is ok, note (works, but look at it) or wrong; ``code`` the exit code of a wrong."""
+    """One thing looked at. ``level`` is ok, note (it works; look at it) or wrong, with the exit code."""
 
     what: str
     level: str

@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Background work for Python applications: one package, one daemon, nothing to install beside it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 

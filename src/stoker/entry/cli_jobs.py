@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import msgspec
 import typer
 
 from stoker.client import core
+from stoker.client.sync import JobHandle
 from stoker.entry import arguments, details, exits, live, options, session, show
 from stoker.entry.options import Json
 from stoker.entry.session import Session
@@ -20,16 +22,16 @@ from stoker.wire.records import JobRecord
 Command = Annotated[
     str,
     typer.Argument(
-        help="product.name, or the name alone if one product has it.", autocompletion=session.complete_command
+        metavar="COMMAND",
+        help="product.name, or the name alone if one product has it.",
+        autocompletion=session.complete_command,
     ),
 ]
 Words = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[ARG]...", help="name=value, or values in the order of the fields. After -- anything goes."
-    ),
+    typer.Argument(metavar="ARG", help="name=value, or values in the order of the fields. After -- anything goes."),
 ]
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Job ids.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID", help="Job ids.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="A job's id.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result; no progress and no output of the job.")]
 
@@ -124,7 +126,7 @@ def jobs(
         show.data(found)
         return
     show.say(details.listing(found))
-    if len(found) == limit:
+    if len(found) == limit and sys.stdout.isatty():
         show.say(f"older ones: stoker jobs --before {found[-1].id}", err=True)
 
 
@@ -231,7 +233,7 @@ def _request(line: Session, command: str, words: list[str] | None, input: str | 
 
 def _submitted(line: Session, request: Request, json: bool) -> None:
     up = line.client.try_connect()
-    handle = line.client.submit_request(request.command, request)
+    handle: JobHandle[Any] = line.client.submit_request(request.command, request)
     if json:
         show.data({"id": handle.id, "created": handle.created})
         return

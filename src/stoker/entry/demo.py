@@ -201,13 +201,14 @@ def _read_words(record: JobRecord) -> str:
     if record.status != "completed":
         return show.line(record.error or record.status, 100)
     value = record.result()
-    return f"{value['chunks']} passages, {value['characters']} characters in {show.span(record.started, record.completed_at)}"
+    took = show.span(record.started, record.completed_at)
+    return f"{value['chunks']} passages, {value['characters']} characters in {took}"
 
 
 def _passages(hits: list[dict[str, Any]]) -> None:
     for hit in hits:
         show.say(Text.assemble((f"  {hit['score']:.2f} ", "green"), (show.line(hit["title"]), "bold")))
-        show.console().print(Padding(Text(show.line(hit["text"], 400)), (0, 0, 0, 7)))
+        show.console().print(Padding(Text(show.line(hit["text"], 400)), (0, 0, 0, 7), expand=False))
 
 
 def _what_next(folder: Path | None, *, once: bool) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import msgspec
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -52,11 +51,9 @@ def slots(stats: dict[str, Any]) -> Table:
     """Which jobs hold the slots of a daemon, the longest first."""
     rows = []
     for slot in stats["slots"]:
-        progress = slot["progress"] or {}
-        percent = "" if progress.get("percent") is None else f"{progress['percent']:g} %"
         rows.append(
             (slot["pid"], slot["command"], slot["job"], slot["attempt"], show_seconds(slot["seconds"]), slot["user"],
-             show.line(f"{percent} {progress.get('message') or ''}", 60))
+             progress_words(slot["progress"] or {}))
         )  # fmt: skip
     return show.table(("pid", "command", "job", "try", "for", "user", "progress"), rows, right=("pid", "try", "for"))
 
@@ -66,8 +63,7 @@ def _short(record: JobRecord) -> str:
     if record.error is not None:
         return show.line(record.error, 100)
     if record.status == "running" and record.progress is not None:
-        percent = "" if record.progress.percent is None else f"{record.progress.percent:g} %"
-        return show.line(f"{percent} {record.progress.message or ''}", 100)
+        return _progress(record) or ""
     return f"waits for its {record.waits}" if record.waits in ("time", "key") else ""
 
 
@@ -105,7 +101,7 @@ def tell(record: JobRecord, ended: Sequence[EventRecord]) -> None:
     if ended:
         show.say("earlier attempts")
         for event in ended:
-            show.say(Padding(_attempt(event), (0, 0, 0, 2)))
+            show.say(_attempt(event))
     _block("input", record.input)
     if record.status == "completed":
         _block("output", record.output)
@@ -120,10 +116,14 @@ def _moment(at: str | None) -> str | None:
 
 
 def _progress(record: JobRecord) -> str | None:
-    if record.progress is None:
-        return None
-    percent = "" if record.progress.percent is None else f"{record.progress.percent:g} % "
-    return f"{percent}{record.progress.step or ''} {record.progress.message or ''}".strip()
+    return None if record.progress is None else progress_words(msgspec.to_builtins(record.progress))
+
+
+def progress_words(progress: Mapping[str, Any]) -> str:
+    """``40 % reading page 3``."""
+    percent = progress.get("percent")
+    words = ["" if percent is None else f"{percent:g} %", progress.get("step") or "", progress.get("message") or ""]
+    return show.line(" ".join(words), 100)
 
 
 def _attempt(event: EventRecord) -> Text:
@@ -131,11 +131,11 @@ def _attempt(event: EventRecord) -> Text:
     next = value.get("next")
     error = show.line(str(value.get("error") or ""), 200)
     again = "" if next is None else f", again after {max(0.0, next - moment(event.at)):.1f} s"
-    return Text(f"{value.get('attempt')}  {show.local(event.at)}  {value.get('outcome')}{again}  {error}")
+    return Text(f"  {value.get('attempt')}  {show.local(event.at)}  {value.get('outcome')}{again}  {error}")
 
 
 def _block(name: str, raw: msgspec.Raw) -> None:
-    text = show.clean(msgspec.json.format(bytes(raw), indent=2).decode())
+    text = show.layout(raw)
     cut = f"{text[:SHOWN]} … ({len(text) - SHOWN} characters more; --json shows all)" if len(text) > SHOWN else text
     show.say(Text.assemble((f"{name} ", "bold"), cut))
 

@@ -48,7 +48,7 @@ class Silent:
 
 
 class Plain(details.Teller):
-    """Where nobody looks at standard output: it is kept for the result, and what the job says goes to standard error."""
+    """Nobody looks at standard output: it is kept for the result, and what the job says goes to standard error."""
 
     def __init__(self) -> None:
         super().__init__(out=sys.stderr)
@@ -118,10 +118,10 @@ class Bar:
     def __init__(self, name: str) -> None:
         self._progress = progress_bar()
         self._track = Track(self._progress, name)
-        self._line = ""
+        self._line = self._kind = ""
         self._live = Live(
-            self._progress, console=self._progress.console, transient=True, refresh_per_second=10, redirect_stdout=False,
-            redirect_stderr=False,
+            self._progress, console=self._progress.console, transient=True, refresh_per_second=10,
+            redirect_stdout=False, redirect_stderr=False,
         )  # fmt: skip
 
     def __enter__(self) -> Bar:
@@ -141,10 +141,12 @@ class Bar:
         match event.kind:
             case "progress":
                 self._track.event(event)
+            case "stderr" if not sys.stderr.isatty():
+                sys.stderr.write(str(event.value()))
             case "stdout" | "stderr":
-                self._write(str(event.value()))
+                self._write(event.kind, str(event.value()))
             case "chunk":
-                self._write(details.chunk(event.value()))
+                self._write(event.kind, details.chunk(event.value()))
             case "log":
                 self._flush()
                 text, style = details.log_line(event)
@@ -153,7 +155,10 @@ class Bar:
                 self._flush()
                 self._live.console.print(Text(show.clean(f"attempt ended: {event.value().get('error')}"), "yellow"))
 
-    def _write(self, text: str) -> None:
+    def _write(self, kind: str, text: str) -> None:
+        if kind != self._kind:
+            self._flush()
+            self._kind = kind
         *lines, self._line = (self._line + show.clean(text)).split("\n")
         for line in lines:
             self._live.console.print(Text(line))

@@ -75,6 +75,7 @@ def _listen_to_signals(router: Router) -> None:
     for number in (signal.SIGHUP, signal.SIGUSR1):
         loop.add_signal_handler(number, reload)
     loop.add_signal_handler(signal.SIGUSR2, router.ask_restart)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # see `stoker up`: what came before is heard now
 
 
 async def _reload(router: Router) -> None:

@@ -82,10 +82,13 @@ def full_name(name: str, known: Iterable[str]) -> str:
         return same[0]
     if same:
         raise UnknownCommand(f"{name!r} may be {' or '.join(same)}; say which")
-    near = difflib.get_close_matches(name, [*names, *(full.partition(".")[2] for full in names)], n=3)
+    bare = {full.partition(".")[2]: full for full in names}
+    near = difflib.get_close_matches(name.rpartition(".")[2], bare, n=3)
     if near:
-        raise UnknownCommand(f"no product registers {name!r}; did you mean {' or '.join(near)}?")
-    raise UnknownCommand(f"no product registers {name!r}; `stoker commands` lists what there is")
+        raise UnknownCommand(f"no product registers {name!r}; did you mean {' or '.join(bare[one] for one in near)}?")
+    raise UnknownCommand(
+        f"no product registers {name!r}; `stoker commands` lists what there is (a new one needs `stoker reload`)"
+    )
 
 
 def complete_command(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:

@@ -8,10 +8,11 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 import msgspec
 from rich.console import Console, RenderableType
+from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
@@ -66,18 +67,17 @@ def data(value: Any) -> None:
     document(msgspec.json.encode(value))
 
 
-def document(raw: bytes | msgspec.Raw, to: TextIO | None = None) -> None:
-    stream = to or sys.stdout
-    text = msgspec.json.format(bytes(raw), indent=2 if stream.isatty() else -1).decode()
-    if not stream.isatty():
-        print(text, file=stream, flush=True)
+def document(raw: bytes | msgspec.Raw) -> None:
+    """JSON that is ready, in the same way."""
+    if not sys.stdout.isatty():
+        print(bytes(raw).decode(), flush=True)
         return
-    # JSON leaves some control characters (DEL, C1) as they are; a terminal would obey them
-    Console(file=stream, markup=False, emoji=False).print_json(_UNSAFE.sub(_escaped, text), indent=2)
+    console().print(JSONHighlighter()(Text(layout(raw))), soft_wrap=True)
 
 
-def _escaped(match: re.Match[str]) -> str:
-    return match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}"
+def layout(raw: bytes | msgspec.Raw) -> str:
+    """JSON on several lines. Control characters that JSON leaves as they are (DEL, C1) are escaped as JSON would."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", msgspec.json.format(bytes(raw), indent=2).decode())
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = ()) -> Table:

@@ -18,12 +18,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import MutableMapping
 from types import FrameType
 
 import msgspec
 import setproctitle
 
 from stoker.entry import exits, systemd
+from stoker.model.errors import StokerError
 from stoker.settings import Settings
 from stoker.wire import endpoint
 
@@ -56,7 +58,7 @@ class Supervisor:
             while True:
                 status = self._once()
                 if self._stopping or status in FINAL:
-                    return max(status, 0) if status >= 0 else 128 - status
+                    return status if status >= 0 else 128 - status
                 if status != exits.AGAIN:
                     now = time.monotonic()
                     crashes = [at for at in crashes if at > now - CRASH_WINDOW] + [now]
@@ -64,7 +66,8 @@ class Supervisor:
                     if len(crashes) > CRASHES_MAX:
                         print(f"stoker: {len(crashes)} crashes within {CRASH_WINDOW:.0f} s; giving up", file=sys.stderr)
                         return 1
-                    time.sleep(0.1 * 2 ** len(crashes))
+                    if not self._pause(0.1 * 2 ** len(crashes)):
+                        return exits.OK
         finally:
             self._close()
 
@@ -82,14 +85,27 @@ class Supervisor:
         fds = [sock.fileno() for sock in self._sockets]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}
         environ["STOKER_RESOLVED"] = msgspec.json.encode(self._settings, enc_hook=str).decode()
-        # a process group of its own: Ctrl-C comes to us alone, and is passed on once
-        self._router = subprocess.Popen(
-            [sys.executable, "-m", "stoker.entry.router", *map(str, fds)], pass_fds=fds, env=environ, process_group=0
-        )
+        # blocked until the router can hear them: it inherits the mask and lifts it when its handlers are in place
+        signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)
+        try:
+            # a process group of its own: Ctrl-C comes to us alone, and is passed on once
+            self._router = subprocess.Popen(
+                [sys.executable, "-m", "stoker.entry.router", *map(str, fds)], pass_fds=fds, env=environ,
+                process_group=0,
+            )  # fmt: skip
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED)
         systemd.notify(f"MAINPID={os.getpid()}")
         while True:
             with contextlib.suppress(InterruptedError):
                 return self._router.wait()
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait before the next start; False when asked to stop meanwhile."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self._stopping:
+            time.sleep(0.02)
+        return not self._stopping
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
         if number in (signal.SIGTERM, signal.SIGINT) and not self._stopping:
@@ -110,3 +126,16 @@ class Supervisor:
 
 def main(settings: Settings) -> int:
     return Supervisor(settings).run()
+
+
+def resolved(environ: MutableMapping[str, str]) -> Settings:
+    """The settings that the program before this one worked out; taken away, so that nothing else reads them."""
+    return msgspec.json.decode(environ.pop("STOKER_RESOLVED"), type=Settings, dec_hook=lambda kind, value: kind(value))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(resolved(os.environ)))
+    except StokerError as error:
+        print(f"stoker: {error.message}", file=sys.stderr)
+        sys.exit(exits.code(error))

@@ -131,6 +131,7 @@ class Claimed(msgspec.Struct, frozen=True):
     overrides: Overrides
     created: float
     key: str | None = None
+    round: int = 0
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):

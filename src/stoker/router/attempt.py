@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
+
 from stoker.model.command import CommandSpec
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, Progress
@@ -73,7 +75,8 @@ class Attempt:
         self.events: list[NewEvent] = []
         self.event_bytes = 0
         self.progress: Progress | None = None
-        self.output_bytes = 0
+        self._room = self.max_output
+        self._cut = False
         self.ended = False
         self._doom: Outcome | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -93,6 +96,7 @@ class Attempt:
             self.memory,
             self.timeout,
             self.max_output,
+            job.round,
         )
 
     def begin(self, place: Place, kill_grace: float) -> None:
@@ -156,7 +160,28 @@ class Attempt:
         return True
 
     def say(self, kind: EventKind, at: float, data: bytes) -> None:
-        """Keep an event until the next report."""
+        """Keep an event until the next report; past the job's bound on output it is dropped, with one mark."""
+        if kind is not EventKind.PROGRESS:
+            if len(data) > self._room:
+                self.cut(at)
+                return
+            self._room -= len(data)
+        self._keep(kind, at, data)
+
+    @property
+    def room(self) -> int:
+        """Bytes that it may still say."""
+        return self._room
+
+    def cut(self, at: float) -> None:
+        """It said more than it may: from here on nothing is kept, and the reader is told so once."""
+        self._room = 0
+        if not self._cut:
+            self._cut = True
+            mark = {"level": "warning", "message": f"output cut: more than {show_size(self.max_output)}"}
+            self._keep(EventKind.LOG, at, msgspec.json.encode(mark))
+
+    def _keep(self, kind: EventKind, at: float, data: bytes) -> None:
         self.events.append(NewEvent(kind, at, data))
         self.event_bytes += len(data)
         self._on_said(self)

@@ -214,20 +214,17 @@ class Desk:
         """Until it is written: an ending is never given up because the disk was full for a while."""
         while True:
             failpoint.hit("before-settle")
-            try:
-                if reports:
-                    reported = self._store.report(reports)
-                    settled = self._store.settle([Settlement(job.seq, job.fence, ending)])
-                    await reported
-                else:
-                    settled = self._store.settle([Settlement(job.seq, job.fence, ending)])
-                (taken,) = await settled
+            reported = [self._store.report(reports)] if reports else []
+            settled = self._store.settle([Settlement(job.seq, job.fence, ending)])
+            *lost, taken = await asyncio.gather(*reported, settled, return_exceptions=True)
+            if lost and isinstance(lost[0], BaseException):
+                log.error("what a job said at its end is lost", job=job.id, error=str(lost[0]))
+            if not isinstance(taken, BaseException):
                 break
-            except StoreError as error:
-                log.error("an ending could not be written; trying again", job=job.id, error=error.message)
-                await asyncio.sleep(SETTLE_AGAIN)
+            log.error("an ending could not be written; trying again", job=job.id, error=str(taken))
+            await asyncio.sleep(SETTLE_AGAIN)
         failpoint.hit("after-settle")
-        if not taken:
+        if not taken[0]:
             log.warning("a late ending was refused", job=job.id, fence=job.fence)
         self._audience.nudge(job.id)
         self._on_written(job, ending)

@@ -10,25 +10,32 @@ from collections.abc import Callable
 import msgspec
 
 from stoker.model.event import EventKind
-from stoker.model.quantities import show_size
 from stoker.router.attempt import Attempt
 
 READ = 1 << 16
+DRAIN_MAX = 64
+"""Pieces read at the end at most: more than a pipe holds, so that a writer left behind cannot hold us up."""
 
 
 class Pipe:
     """The reading end of one stream of one process. Text is kept as it comes; past the job's bound it is read and
     dropped, with one mark where it was cut, so that a flood costs no memory and never blocks the job."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, kind: EventKind, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        kind: EventKind,
+        clock: Callable[[], float],
+        on_stray: Callable[[str], None],
+    ) -> None:
         self._loop = loop
         self._kind = kind
         self._clock = clock
+        self._on_stray = on_stray
         self._fd, self._writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._fd, False)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._attempt: Attempt | None = None
-        self._cut = False
         self._listening = False
 
     def attach(self, attempt: Attempt) -> None:
@@ -60,31 +67,30 @@ class Pipe:
         self._keep(data)
 
     def drain(self) -> None:
-        """Take all that is there: the process has said how it ended, or is gone."""
-        while self._fd >= 0:
+        """Take what is there: the process has said how it ended, or is gone."""
+        for _ in range(DRAIN_MAX):
             try:
-                data = os.read(self._fd, READ)
+                data = os.read(self._fd, READ) if self._fd >= 0 else b""
             except OSError:
                 break
             if not data:
                 break
             self._keep(data)
-            if self._cut:
-                break
 
     def _keep(self, data: bytes) -> None:
         attempt = self._attempt
-        if attempt is None or self._cut:
-            return
-        room = attempt.max_output - attempt.output_bytes
-        attempt.output_bytes += len(data)
+        if attempt is None:
+            self._on_stray(self._decoder.decode(data))
+            return None
+        room = attempt.room
+        if room <= 0:
+            return attempt.cut(self._clock())
         text = self._decoder.decode(data[:room])
         if text:
             attempt.say(self._kind, self._clock(), msgspec.json.encode(text))
         if len(data) > room:
-            self._cut = True
-            mark = {"level": "warning", "message": f"output cut: more than {show_size(attempt.max_output)}"}
-            attempt.say(EventKind.LOG, self._clock(), msgspec.json.encode(mark))
+            attempt.cut(self._clock())
+        return None
 
     def give_writer(self) -> int:
         """The end for the process; whoever takes it closes it."""

@@ -98,7 +98,8 @@ class Router:
         """
         await self.store.open()
         self.claimer.paused = await self.store.pauses()
-        await self._new_zygote()
+        if not await self._first_zygote():
+            return
         await self.keeper.reap()
         await self.desk.settled()
         loop = asyncio.get_running_loop()
@@ -155,12 +156,27 @@ class Router:
 
     # ── zygotes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def _first_zygote(self) -> bool:
+        """False when asked to leave before the application was loaded, which may take as long as it likes."""
+        loading = asyncio.ensure_future(self._new_zygote())
+        leaving = asyncio.ensure_future(self._leave.wait())
+        try:
+            await asyncio.wait({loading, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+        if not loading.done():
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+            return False
+        await loading
+        return True
+
     async def _new_zygote(self) -> None:
         zygote = Zygote(self.settings, self.pool.frame, self._zygote_gone)
         self._zygotes.add(zygote)
         try:
             announce = await zygote.start()
-        except AppError:
+        except BaseException:
             zygote.stop()
             self._zygotes.discard(zygote)
             await zygote.gone()

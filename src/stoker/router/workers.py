@@ -9,6 +9,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from stoker.model.event import EventKind
 from stoker.model.outcome import Blame, Fault, Lost
 from stoker.router.attempt import Attempt
@@ -17,6 +19,8 @@ from stoker.router.zygotes import Zygote
 from stoker.run.consumer import POKE
 from stoker.wire.frames import FROM_RUNNER, Fork, Interrupt
 from stoker.wire.link import Link
+
+log = structlog.get_logger(role="resident")
 
 
 class Worker:
@@ -42,9 +46,20 @@ class Worker:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         self._link = Link(loop, ours, FROM_RUNNER, on_frame, lambda: None)
-        self._pipes = (Pipe(loop, EventKind.STDOUT, clock), Pipe(loop, EventKind.STDERR, clock))
+        self._pipes = tuple(Pipe(loop, kind, clock, self._stray) for kind in (EventKind.STDOUT, EventKind.STDERR))
+        if not self.alone:
+            self._listen_to_all()
         fds = (theirs.detach(), *(pipe.give_writer() for pipe in self._pipes))
         zygote.send(Fork(number, isolation, slots), fds)
+
+    def _listen_to_all(self) -> None:
+        """What a resident writes past Python is nobody's in particular: it goes to the daemon's log."""
+        for pipe in self._pipes:
+            pipe.listen()
+
+    def _stray(self, text: str) -> None:
+        for line in text.splitlines():
+            log.info("resident output", pid=self._pid, line=line)
 
     @property
     def pid(self) -> int | None:
@@ -98,9 +113,8 @@ class Worker:
 
     def listen(self) -> None:
         self._link.resume()
-        if self.used and self.alone:
-            for pipe in self._pipes:
-                pipe.listen()
+        if self.used:
+            self._listen_to_all()
 
     def release(self) -> None:
         """Let an idle one go: it ends when its channel does."""
@@ -124,12 +138,13 @@ class Worker:
 def cause(status: int, *, alone: bool) -> Lost:
     """How a process that never reported its job's end ended, in words."""
     code = os.waitstatus_to_exitcode(status)
+    blame = Blame.JOB if alone else Blame.HOUSE
     if code >= 0:
-        return Lost(Fault("ExitedEarly", f"exit {code} without a result"))
+        return Lost(Fault("ExitedEarly", f"exit {code} without a result"), blame)
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = "unknown"
     hint = "; perhaps the machine ran out of memory" if -code == signal.SIGKILL else ""
     fault = Fault("Killed", f"signal {-code} ({name}){hint}")
-    return Lost(fault, Blame.JOB if alone else Blame.HOUSE)
+    return Lost(fault, blame)

@@ -41,6 +41,7 @@ class Zygote:
         self._process: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
         self._announced: asyncio.Future[Announce] | None = None
+        self._loaded = False
         self.retiring = False
 
     @property
@@ -87,6 +88,8 @@ class Zygote:
     def stop(self) -> None:
         """End it, and with it every child it has."""
         self.retiring = True
+        if not self._loaded:
+            self.abort()  # busy importing, it would not notice that its channel is closed
         if self._link is not None:
             self._link.close()
 
@@ -104,6 +107,7 @@ class Zygote:
         assert self._announced is not None
         match frame:
             case Announce() if not self._announced.done():
+                self._loaded = True
                 self._announced.set_result(frame)
             case Refused() if not self._announced.done():
                 self._announced.set_exception(AppError(frame.message))

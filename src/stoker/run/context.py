@@ -21,6 +21,8 @@ from stoker.wire.frames import Assign, Progressed, Said
 
 T = TypeVar("T")
 _json = JsonCodec()
+EVENT_MAX = 1 << 20
+"""Bytes of one event at most."""
 
 
 class Stream:
@@ -46,6 +48,7 @@ class Context:
         self._assign = assign
         self._line = line
         self._asks = 0
+        self._printed: dict[EventKind, str] = {}
         self._deferred: deque[Callable[[], Any]] = deque()
         self._exits = contextlib.ExitStack()
         self.stream = Stream(self._say)
@@ -133,6 +136,15 @@ class Context:
         with environ.private(values):
             yield
 
+    def print(self, kind: EventKind, text: str) -> None:
+        """Keep a piece of captured output, line by line. For residents, where jobs share one stdout."""
+        text = self._printed.pop(kind, "") + text
+        lines, end, rest = text.rpartition("\n")
+        if end:
+            self._say(kind, _json.encode(lines + end))
+        if rest:
+            self._printed[kind] = rest
+
     def run_deferred(self) -> None:
         """Run what :meth:`later` put off. For the executor."""
         while self._deferred:
@@ -141,8 +153,12 @@ class Context:
     def close(self) -> None:
         """Run the clean-ups. For the executor."""
         self._exits.close()
+        for kind, rest in self._printed.items():
+            self._say(kind, _json.encode(rest))
 
     def _say(self, kind: EventKind, data: bytes) -> None:
+        if len(data) > EVENT_MAX:
+            raise ValueError(f"one event may have {EVENT_MAX} bytes, this one has {len(data)}; send it in pieces")
         self._line.send(Said(self._assign.run, kind, time.time(), data))
 
     def _request(self, command: Command[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -154,7 +170,9 @@ class Context:
         else:
             input = _json.encode(kwargs)
         name = command.name if isinstance(command, Command) else command
-        id = f"{ids.job_id(self.job)[:56]}-{self._asks}"
+        # the same in every attempt, another when the job is begun anew by hand
+        round = f"-{self._assign.round}" if self._assign.round else ""
+        id = f"{ids.job_id(self.job)[:48]}{round}-{self._asks}"
         return _json.encode({"command": name, "input": msgspec.Raw(input), "user": self.user, "id": id})
 
     @staticmethod

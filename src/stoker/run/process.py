@@ -51,7 +51,8 @@ def become_subreaper() -> None:
 
 
 def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
-    """Get a signal when the parent dies; end at once if it already has. A backstop: the channel's end is the rule."""
+    """Get a signal (0: none) when the parent dies; end at once if it already has. A backstop: the channel's end is the
+    rule."""
     if _LINUX:
         _libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:

@@ -194,6 +194,7 @@ def main(application: Application, prefix: str, result_max: int, isolation: str,
     process.become_subreaper()
     consumer.reseed()
     environ.install()
+    joblog.share_output()
     signal.signal(consumer.POKE, signal.SIG_IGN)
     channel = Channel(socket.socket(fileno=process.CHANNEL_FD), TO_RUNNER)
     if isolation == "async":

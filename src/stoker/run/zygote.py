@@ -255,6 +255,8 @@ def main(control: Channel, plan: Plan) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     process.become_subreaper()
+    router = os.getppid()
+    process.die_with_parent(router)  # while it imports it would not see its channel close
     application = Application(plan.targets, Path(plan.root))
     zygote = Zygote(control, plan, application)
     try:
@@ -263,6 +265,7 @@ def main(control: Channel, plan: Plan) -> int:
     except AppError as error:
         control.send(Refused(error.message))
         return 4
+    process.die_with_parent(router, 0)
     warm_up(application, plan)
     consumer.flush()
     gc.collect()

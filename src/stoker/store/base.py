@@ -64,7 +64,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How many jobs are in each state; ``waits`` splits the new ones; ended ones are those still kept."""
+    """How many jobs are in each state; ``ready``, ``scheduled`` and ``held`` split the new ones; ended ones are those
+    still kept. ``oldest_ready`` is since when the first in line, of whichever command and priority, could have run."""
 
     new: int = 0
     running: int = 0

@@ -99,6 +99,7 @@ class Assign(msgspec.Struct, array_like=True, tag="assign", frozen=True):
     memory: int | None
     timeout: float | None
     max_output: int
+    round: int = 0
 
 
 class Interrupt(msgspec.Struct, array_like=True, tag="interrupt", frozen=True):

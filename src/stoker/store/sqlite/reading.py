@@ -63,8 +63,8 @@ def holders(db: Connection, key: str) -> list[str]:
 def counts(db: Connection) -> Counts:
     found: dict[str, Any] = {cast(str, row[0]): row[1] for row in db.all("counts")}
     found.update({cast(str, row[0]): row[1] for row in db.all("count_ended")})
-    first = [db.one("first_ready", command) for (command,) in db.all("ready_commands")]
-    oldest = min((cast(float, row[0]) for row in first if row), default=None)
+    first = [row[0] for (command,) in db.all("ready_commands") for row in db.all("oldest_ready", command)]
+    oldest = min((cast(float, since) for since in first if since is not None), default=None)
     return Counts(new=found["ready"] + found["scheduled"] + found["held"], oldest_ready=oldest, **found)
 
 

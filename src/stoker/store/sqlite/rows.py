@@ -23,7 +23,7 @@ def pack(value: Any) -> str:
 
 
 def claimed(row: Row) -> Claimed:
-    seq, id, command, input, attempt, fence, user, tags, overrides, created, gate = cast("tuple[Any, ...]", row)
+    seq, id, command, input, attempt, fence, user, tags, overrides, created, gate, round = cast("tuple[Any, ...]", row)
     return Claimed(
         seq,
         id,
@@ -36,6 +36,7 @@ def claimed(row: Row) -> Claimed:
         _overrides.decode(overrides) if overrides else _NONE,
         created,
         gate,
+        round,
     )
 
 

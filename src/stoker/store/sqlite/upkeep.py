@@ -62,7 +62,7 @@ def retry(db: Connection, id: str, now: float) -> Job:
         if there is None:
             db.all("take_unique", job.unique, id, None)
         elif there[0] != id:
-            raise DuplicateJob(f"job {there[0]} is there already with the same unique key; cancel it first")
+            raise DuplicateJob(f"job {cast(str, there[0])} is there already with the same unique key; cancel it first")
     db.all("retry", id, Waits.SLOT if job.key is None else Waits.KEY, now)
     gates.release(db, job.key, now)
     return reading.get(db, id)

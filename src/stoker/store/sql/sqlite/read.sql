@@ -43,10 +43,20 @@ UNION ALL SELECT 'failed', count(*) FROM jobs WHERE state = 'failed';
 -- name: count_ended
 SELECT state, count(*) FROM jobs WHERE finished IS NOT NULL GROUP BY state;
 
--- name: first_ready
--- When the first in line of a command was submitted.
-SELECT created FROM jobs WHERE command = ?1 AND state = 'new' AND waits = 'slot'
-ORDER BY priority DESC, seq LIMIT 1;
+-- name: oldest_ready
+-- Since when the first in line of a command could have run, the earliest of all priorities: skips over the index from
+-- one priority to the next.
+WITH RECURSIVE ranks (priority) AS (
+  SELECT max(priority) FROM jobs WHERE command = ?1 AND state = 'new' AND waits = 'slot'
+  UNION ALL
+  SELECT (SELECT max(priority) FROM jobs
+          WHERE command = ?1 AND state = 'new' AND waits = 'slot' AND priority < ranks.priority)
+  FROM ranks WHERE ranks.priority IS NOT NULL
+)
+SELECT min((SELECT run_at FROM jobs
+            WHERE command = ?1 AND state = 'new' AND waits = 'slot' AND priority = ranks.priority
+            ORDER BY seq LIMIT 1))
+FROM ranks WHERE ranks.priority IS NOT NULL;
 
 -- name: command_stats
 -- Ended jobs by command.

@@ -10,7 +10,7 @@ UPDATE jobs
 SET state = 'running', attempt = attempt + 1, fence = fence + 1, owner = ?1, lease_until = ?2,
     started = ?3, updated = ?3, progress = NULL
 WHERE seq = ?4 AND state = 'new'
-RETURNING seq, id, command, input, attempt, fence, user, tags, overrides, created, gate;
+RETURNING seq, id, command, input, attempt, fence, user, tags, overrides, created, gate, round;
 
 -- name: claim_first
 -- Take the first ready jobs of a command in one statement: the way of a store where nothing else competes.
@@ -20,7 +20,7 @@ SET state = 'running', attempt = attempt + 1, fence = fence + 1, owner = ?1, lea
 WHERE seq IN (SELECT seq FROM jobs
               WHERE command = ?4 AND state = 'new' AND waits = 'slot' AND (expires IS NULL OR expires > ?3)
               ORDER BY priority DESC, seq LIMIT ?5)
-RETURNING seq, id, command, input, attempt, fence, user, tags, overrides, created, gate, priority;
+RETURNING seq, id, command, input, attempt, fence, user, tags, overrides, created, gate, round, priority;
 
 -- name: running_of
 -- How many jobs of a command run anywhere.
@@ -71,6 +71,6 @@ UPDATE jobs SET lease_until = ?2 WHERE state = 'running' AND owner = ?1;
 
 -- name: abandoned
 -- Running jobs that nobody works on.
-SELECT seq, id, command, input, attempt, fence, user, tags, overrides, created, gate FROM jobs
+SELECT seq, id, command, input, attempt, fence, user, tags, overrides, created, gate, round FROM jobs
 WHERE state = 'running' AND (lease_until < ?2 OR owner IS NOT ?1)
 LIMIT ?3;

@@ -47,7 +47,7 @@ UPDATE jobs SET cancel = coalesce(cancel, ?2), updated = ?3 WHERE id = ?1 AND st
 -- name: retry
 -- An ended job begins anew.
 UPDATE jobs
-SET state = 'new', waits = ?2, attempt = 0, run_at = ?3, updated = ?3, expires = NULL, finished = NULL,
+SET state = 'new', waits = ?2, attempt = 0, round = round + 1, run_at = ?3, updated = ?3, expires = NULL, finished = NULL,
     started = NULL, output = NULL, fault = NULL, progress = NULL, cancel = NULL
 WHERE id = ?1 AND state IN ('completed', 'failed', 'cancelled');
 
@@ -74,9 +74,13 @@ DELETE FROM events WHERE job = ?1;
 DELETE FROM unique_keys WHERE job = ?1;
 
 -- name: delete_old_events
--- Events of ended jobs that are kept no longer than so long.
+-- Events of ended jobs that are kept no longer than so long; looks at a stretch of events from the first such one on.
 DELETE FROM events
-WHERE seq IN (SELECT e.seq FROM events e JOIN jobs j ON j.seq = e.job
-              WHERE e.at < ?1 AND e.seq <= (SELECT min(seq) + 50000 FROM events)
-                AND j.state IN ('completed', 'failed', 'cancelled')
+WHERE seq IN (SELECT e.seq
+              FROM (SELECT f.seq FROM events f JOIN jobs g ON g.seq = f.job
+                    WHERE g.state IN ('completed', 'failed', 'cancelled')
+                    ORDER BY f.seq LIMIT 1) first
+              CROSS JOIN events e ON e.seq BETWEEN first.seq AND first.seq + 50000
+              JOIN jobs j ON j.seq = e.job
+              WHERE e.at < ?1 AND j.state IN ('completed', 'failed', 'cancelled')
               LIMIT ?2);

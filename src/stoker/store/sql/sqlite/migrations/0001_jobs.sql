@@ -1,7 +1,7 @@
 -- Jobs, what they say, and what decides when they may run.
 
 CREATE TABLE jobs (
-  seq         INTEGER PRIMARY KEY AUTOINCREMENT,    -- order of submission, never used twice
+  seq         INTEGER PRIMARY KEY,                  -- order of submission
   id          TEXT    NOT NULL UNIQUE,
   command     TEXT    NOT NULL,
   state       TEXT    NOT NULL CHECK (state IN ('new', 'running', 'completed', 'failed', 'cancelled')),
@@ -9,6 +9,7 @@ CREATE TABLE jobs (
   priority    INTEGER NOT NULL,
   attempt     INTEGER NOT NULL DEFAULT 0,
   fence       INTEGER NOT NULL DEFAULT 0,           -- goes up with every claim, never down
+  round       INTEGER NOT NULL DEFAULT 0,           -- how often it was begun anew by hand
   created     REAL    NOT NULL,
   updated     REAL    NOT NULL,
   run_at      REAL    NOT NULL,

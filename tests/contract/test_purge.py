@@ -1,0 +1,121 @@
+"""purge: what is kept no longer goes, in small bites; what has not ended never goes."""
+
+from __future__ import annotations
+
+import pytest
+
+from stoker.model.errors import UnknownJob
+from stoker.model.event import EventKind, NewEvent
+from stoker.model.job import Claimed, State, Submitted, Unique
+from stoker.store.base import Filter, Report, Store
+from tests.contract.make import WORK, cancelled, done, failed, finish, job, put, take, take_one
+from tests.contract.places import Place
+
+DAY = 86400.0
+
+
+async def say(store: Store, claimed: Claimed, count: int = 1) -> None:
+    events = tuple(NewEvent(EventKind.LOG, store.now(), b"1") for _ in range(count))
+    assert await store.report([Report(claimed.seq, claimed.fence, events)]) == [True]
+
+
+async def test_ended_jobs_go_when_they_are_old_enough(store: Store, place: Place) -> None:
+    await put(store, *(job(id=id) for id in "abc"))
+    for ending in (done, failed, cancelled):
+        claimed = await take_one(store)
+        await say(store, claimed)
+        await store.settle([ending(claimed)])
+        place.advance(DAY)
+    assert await store.purge(10 * DAY, 10 * DAY) == 0
+    assert await store.purge(2.5 * DAY, 10 * DAY) == 1
+    with pytest.raises(UnknownJob):
+        await store.get("a")
+    assert await listed(store) == ["c", "b"]
+    assert await store.purge(0.5 * DAY, 10 * DAY) == 2
+    assert await listed(store) == []
+
+
+async def listed(store: Store) -> list[str]:
+    return [found.id for found in await store.jobs(Filter(limit=100))]
+
+
+async def test_the_age_is_that_of_the_end(store: Store, place: Place) -> None:
+    await put(store, job(id="a"))
+    claimed = await take_one(store)
+    place.advance(100 * DAY)
+    await store.renew("boot-1", 30.0)
+    await finish(store, claimed)
+    assert await store.purge(DAY, DAY) == 0
+    assert (await store.get("a")).state is State.COMPLETED
+
+
+async def test_what_has_not_ended_is_never_purged(store: Store, place: Place) -> None:
+    now = store.now()
+    await put(store, job(id="run"), job("app.other", id="new"), job(id="later", run_at=now + 1e9))
+    await put(store, job(id="hold", key="app.work:k"), job(id="held", key="app.work:k"))
+    claimed = await take_one(store)
+    await say(store, claimed)
+    place.advance(1000 * DAY)
+    assert await store.purge(1.0, 1.0) == 0
+    assert sorted(await listed(store)) == ["held", "hold", "later", "new", "run"]
+    assert len(await store.events("run")) == 1
+
+
+async def test_a_retried_job_is_not_old_any_more(store: Store, place: Place) -> None:
+    await put(store, job(id="a"))
+    await finish(store, await take_one(store))
+    place.advance(10 * DAY)
+    await store.retry("a")
+    assert await store.purge(DAY, DAY) == 0
+    await finish(store, await take_one(store))
+    assert await store.purge(DAY, DAY) == 0
+
+
+async def test_it_takes_small_bites_until_nothing_is_left(store: Store, place: Place) -> None:
+    await put(store, *(job() for _ in range(25)))
+    await finish(store, *await take(store))
+    place.advance(DAY)
+    bites = []
+    while (gone := await store.purge(1.0, 10 * DAY, limit=10)) >= 10:
+        bites.append(gone)
+    assert [*bites, gone] == [10, 10, 5]
+    assert await listed(store) == []
+
+
+async def test_events_of_ended_jobs_go_before_the_jobs(store: Store, place: Place) -> None:
+    await put(store, job(id="a"), job(id="b"))
+    first, second = await take_one(store), await take_one(store)
+    await say(store, first, 5)
+    await say(store, second, 5)
+    await finish(store, first)
+    place.advance(2 * DAY)
+    assert await store.purge(10 * DAY, DAY, limit=3) == 3
+    assert await store.purge(10 * DAY, DAY, limit=3) == 2
+    assert await store.purge(10 * DAY, DAY, limit=3) == 0
+    assert await store.events("a") == []
+    assert len(await store.events("b")) == 5
+    assert (await store.get("a")).state is State.COMPLETED
+
+
+async def test_a_job_that_never_ends_does_not_keep_the_events_of_all_others(store: Store, place: Place) -> None:
+    await put(store, job(id="endless"), job(id="a"))
+    endless, other = await take_one(store), await take_one(store)
+    await say(store, endless, 50_100)
+    await say(store, other, 10)
+    await finish(store, other)
+    place.advance(2 * DAY)
+    gone = 0
+    for _ in range(20):
+        gone += await store.purge(10 * DAY, DAY)
+    assert gone == 10
+    assert await store.events("a") == []
+
+
+async def test_a_purged_job_gives_its_id_and_its_unique_key_back(store: Store, place: Place) -> None:
+    window = Unique(key="k", window=100 * DAY)
+    await put(store, job(id="a", unique=window))
+    await finish(store, await take_one(store))
+    place.advance(2 * DAY)
+    assert await store.purge(DAY, DAY) == 1
+    assert await store.submit([job(id="a", input=b"2", unique=window)]) == [Submitted("a", True)]
+    assert (await take_one(store)).command == WORK
