@@ -68,6 +68,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.socket.removeprefix("unix://"))
 
 
+FIXED = frozenset({"root", "store", "socket", "listen", "prefix", "log_file", "log_format", "log_level"})
+"""Settings that only a restart changes."""
+
+
+class Current:
+    """The settings in force in a running daemon; call it to read them. A reload may replace them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self) -> Settings:
+        return self._settings
+
+    def replace(self, new: Settings) -> list[str]:
+        """Take over what may change while running; the names of changed settings that need a restart."""
+        kept = {name: getattr(self._settings, name) for name in FIXED}
+        late = sorted(name for name, value in kept.items() if getattr(new, name) != value)
+        self._settings = msgspec.structs.replace(new, **kept)
+        return late
+
+
 ABOUT: Mapping[str, str] = types.MappingProxyType(
     {
         "root": "the project's folder; modules of the application are imported from here",
@@ -118,6 +139,16 @@ def find_root(start: Path) -> Path:
         if (folder / FILE).is_file() or (folder / FOLDER).is_dir():
             return folder
     return start
+
+
+def as_environ(settings: Settings, base: Settings) -> dict[str, str]:
+    """The variables that make :func:`load` find ``settings`` where it finds ``base`` without them."""
+    found = {}
+    for name in Settings.__struct_fields__:
+        value = getattr(settings, name)
+        if value != getattr(base, name):
+            found[f"STOKER_{name.upper()}"] = ",".join(value) if isinstance(value, tuple) else str(value)
+    return found
 
 
 def load(

@@ -8,7 +8,7 @@ from stoker.model.errors import UnknownJob
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, State, Submitted, Unique
 from stoker.store.base import Filter, Report, Store
-from tests.contract.make import WORK, cancelled, done, failed, finish, job, put, take, take_one
+from tests.contract.make import cancelled, done, failed, finish, job, put, take, take_one
 from tests.contract.places import Place
 
 DAY = 86400.0
@@ -20,7 +20,7 @@ async def say(store: Store, claimed: Claimed, count: int = 1) -> None:
 
 
 async def test_ended_jobs_go_when_they_are_old_enough(store: Store, place: Place) -> None:
-    await put(store, *(job(id=id) for id in "abc"))
+    await put(store, *(job(id=id) for id in "abc"), job(id="newest"))
     for ending in (done, failed, cancelled):
         claimed = await take_one(store)
         await say(store, claimed)
@@ -30,9 +30,9 @@ async def test_ended_jobs_go_when_they_are_old_enough(store: Store, place: Place
     assert await store.purge(2.5 * DAY, 10 * DAY) == 1
     with pytest.raises(UnknownJob):
         await store.get("a")
-    assert await listed(store) == ["c", "b"]
+    assert await listed(store) == ["newest", "c", "b"]
     assert await store.purge(0.5 * DAY, 10 * DAY) == 2
-    assert await listed(store) == []
+    assert await listed(store) == ["newest"]
 
 
 async def listed(store: Store) -> list[str]:
@@ -74,12 +74,13 @@ async def test_a_retried_job_is_not_old_any_more(store: Store, place: Place) -> 
 async def test_it_takes_small_bites_until_nothing_is_left(store: Store, place: Place) -> None:
     await put(store, *(job() for _ in range(25)))
     await finish(store, *await take(store))
+    await put(store, job(id="newest"))
     place.advance(DAY)
     bites = []
     while (gone := await store.purge(1.0, 10 * DAY, limit=10)) >= 10:
         bites.append(gone)
     assert [*bites, gone] == [10, 10, 5]
-    assert await listed(store) == []
+    assert await listed(store) == ["newest"]
 
 
 async def test_events_of_ended_jobs_go_before_the_jobs(store: Store, place: Place) -> None:
@@ -115,7 +116,36 @@ async def test_a_purged_job_gives_its_id_and_its_unique_key_back(store: Store, p
     window = Unique(key="k", window=100 * DAY)
     await put(store, job(id="a", unique=window))
     await finish(store, await take_one(store))
+    await put(store, job(id="newest"))
     place.advance(2 * DAY)
     assert await store.purge(DAY, DAY) == 1
     assert await store.submit([job(id="a", input=b"2", unique=window)]) == [Submitted("a", True)]
-    assert (await take_one(store)).command == WORK
+    assert [claimed.id for claimed in await take(store)] == ["newest", "a"]
+
+
+async def test_a_late_ending_of_a_purged_job_ends_no_other(store: Store, place: Place) -> None:
+    """A place in the line is never given twice, or an old number and an old fence would fit a new job."""
+    await put(store, job(id="a"))
+    late = await take_one(store)
+    await store.settle([failed(late)])
+    place.advance(DAY)
+    await store.purge(1.0, 1.0)
+    await put(store, job(id="b"))
+    new = await take_one(store)
+    assert await store.settle([done(late)]) == [False]
+    assert await store.report([Report(late.seq, late.fence, (NewEvent(EventKind.LOG, 1.0, b"1"),))]) == [False]
+    await finish(store, new)
+
+
+async def test_an_event_is_never_before_a_cursor_that_was_given_out(store: Store, place: Place) -> None:
+    """Also after everything older was purged: whoever reads on from a cursor misses nothing."""
+    await put(store, job(id="a"))
+    claimed = await take_one(store)
+    await say(store, claimed, 3)
+    cursor = (await store.events("a"))[-1].seq
+    await finish(store, claimed)
+    place.advance(DAY)
+    await store.purge(10 * DAY, 1.0)
+    await store.retry("a")
+    await say(store, await take_one(store))
+    assert len(await store.events("a", cursor)) == 1

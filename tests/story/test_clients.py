@@ -80,7 +80,9 @@ def test_the_record_of_a_job(daemon: Daemon) -> None:
     assert done.status == "completed"
     assert bytes(done.input) == b'{"gate":"record","tag":"x"}'
     assert done.result() == daemon.here("record")[0]
-    created, updated, completed = (datetime.fromisoformat(str(at)) for at in (done.created, done.updated, done.completed_at))
+    created, updated, completed = (
+        datetime.fromisoformat(str(at)) for at in (done.created, done.updated, done.completed_at)
+    )
     assert created.utcoffset() == updated.utcoffset() == UTC.utcoffset(None)
     assert abs((datetime.now(UTC) - created).total_seconds()) < 30
     assert created <= completed == updated

@@ -172,6 +172,7 @@ def bench(
 ) -> None:
     """Measure this machine, with the bare floor beside every figure."""
     repository = Path(stoker.__file__).parents[2]
-    if not (repository / "bench").is_dir():
+    if not (repository / "bench" / "__main__.py").is_file():
         raise StokerError("the benchmarks are in Stoker's repository and not in the package; run `make bench` there")
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "bench", *([only] if only else [])], cwd=repository))
+    words = [sys.executable, "-m", "bench", *(["--only", only] if only else [])]
+    raise typer.Exit(subprocess.call(words, cwd=repository))

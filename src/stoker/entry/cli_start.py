@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from stoker import settings as settings_module
 from stoker.entry import check as checking
 from stoker.entry import demo as showing
 from stoker.entry import session, show
@@ -38,7 +39,7 @@ Root = Annotated[str | None, typer.Option(metavar="FOLDER", help="The project's 
 def up(
     ctx: typer.Context,
     app: Annotated[
-        list[str] | None, typer.Argument(metavar="[APP]...", help="What to run: module or module:attribute.")
+        list[str] | None, typer.Argument(metavar="APP", help="What to run: module or module:attribute.")
     ] = None,
     modules: Modules = None,
     store: Store = None,
@@ -141,6 +142,8 @@ def become_daemon(settings: Settings) -> None:
     """
     if not settings.app:
         raise AppError("no application given: `stoker up package.module:product`, or set `app` in stoker.toml")
+    # flags become variables, so that a reload finds them again
+    os.environ.update(settings_module.as_environ(settings, settings_module.load({"root": settings.root})))
     os.environ["STOKER_RESOLVED"] = msgspec.json.encode(settings, enc_hook=str).decode()
     sys.stdout.flush()
     sys.stderr.flush()

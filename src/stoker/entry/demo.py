@@ -54,6 +54,7 @@ def run(line: Session, *, once: bool) -> int:
     example = _example()
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGHUP, _leave)
+    failed = False
     try:
         with _daemon(line) as (client, folder):
             failed = asyncio.run(_show(client.settings, example))
@@ -61,8 +62,9 @@ def run(line: Session, *, once: bool) -> int:
             if not once:
                 _stay(client)
     except KeyboardInterrupt:
-        show.say("stopped; nothing is left behind" if once else "stopped")
-        return exits.INTERRUPTED if once else exits.OK
+        show.say("stopped")
+        if once:
+            return exits.INTERRUPTED
     return exits.JOB_FAILED if failed else exits.OK
 
 
@@ -161,21 +163,13 @@ async def _show(settings: Settings, example: Any) -> bool:
         isolation = {one["name"]: one["isolation"] for one in await client.ask("commands")}
     took = time.monotonic() - begun
     own = sum(1 for record in records if isolation.get(record.name) == "fork")
-    work = sum(_seconds(record) for record in records)
     show.say(
-        f"\n{show.count(len(records), 'job')} in {show_seconds(took)} ({show_seconds(work)} of work), "
-        f"{own} of them each in a process of its own"
+        f"\n{show.count(len(records), 'job')} in {show_seconds(took)}, in {show.count(own, 'process')} of their own"
     )
     failed = [record for record in records if record.status != "completed"]
     for record in failed:
         show.say(Text(show.clean(f"{record.name} {record.status}: {record.error}"), "red"))
     return bool(failed)
-
-
-def _seconds(record: JobRecord) -> float:
-    from stoker.wire.records import moment
-
-    return moment(record.completed_at) - moment(record.started) if record.started and record.completed_at else 0.0
 
 
 async def _read(client: AsyncClient, documents: list[Path]) -> list[JobRecord]:
@@ -235,7 +229,7 @@ def _stay(client: Client) -> None:
         signal.pause()
         return
     frames = top.Top(client)
-    with Live(frames.frame(), console=console, auto_refresh=False, transient=True) as shown:
+    with Live(frames.brief(), console=console, auto_refresh=False, transient=True) as shown:
         while True:
             time.sleep(1.0)
-            shown.update(frames.frame(), refresh=True)
+            shown.update(frames.brief(), refresh=True)

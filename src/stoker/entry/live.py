@@ -91,7 +91,7 @@ class Track:
             return
         value = event.value()
         percent = value.get("percent")
-        words = " ".join(str(value[part]) for part in ("step", "message") if value.get(part))
+        words = str(value.get("message") or value.get("step") or "")
         self._progress.update(
             self.task,
             total=None if percent is None else 100,

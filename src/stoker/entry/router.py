@@ -14,12 +14,13 @@ import setproctitle
 import structlog
 import uvloop
 
+from stoker import settings as settings_module
 from stoker.client import offline
 from stoker.entry import exits, logs, systemd
-from stoker.model.errors import AppError, StokerError
+from stoker.model.errors import AppError, SettingsError, StokerError
 from stoker.router.router import Router
 from stoker.run import process
-from stoker.settings import Settings
+from stoker.settings import Current, Settings
 from stoker.store.sqlite import SqliteStore
 
 log = structlog.get_logger(role="router")
@@ -27,11 +28,16 @@ log = structlog.get_logger(role="router")
 NPROC_SPARE = 1000
 """Processes beyond the consumers that RLIMIT_NPROC should allow (V105)."""
 
+SWITCH_INTERVAL = 0.0002
+"""Seconds that the loop may keep the interpreter from the writer thread, which needs it after every statement; with
+Python's own 5 ms a drain was half as fast (measured: 163-246 against 298-431 isolated jobs/s on a busy machine)."""
+
 
 def main() -> int:
     settings = msgspec.json.decode(os.environ.pop("STOKER_RESOLVED"), type=Settings, dec_hook=_path)
     listeners = [socket.socket(fileno=int(fd)) for fd in sys.argv[1:]]
     logs.configure(settings)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     setproctitle.setproctitle(f"{settings.prefix}-router")
     process.become_subreaper()
     process.die_with_parent(os.getppid(), signal.SIGTERM)
@@ -47,7 +53,10 @@ def main() -> int:
 
 
 async def _run(settings: Settings, listeners: list[socket.socket]) -> int:
-    router = Router(settings, SqliteStore(settings.store_path))
+    def reread() -> Settings:
+        return settings_module.load({"root": settings.root})
+
+    router = Router(Current(settings), SqliteStore(settings.store_path), reread)
     _listen_to_signals(router)
     beat = asyncio.create_task(_beat())  # from the beginning: after a restart the manager waits for no second READY
     await router.start(listeners)
@@ -79,7 +88,7 @@ def _listen_to_signals(router: Router) -> None:
 
 
 async def _reload(router: Router) -> None:
-    with contextlib.suppress(AppError):  # said in the log; the old code stays in force
+    with contextlib.suppress(AppError, SettingsError):  # said in the log; the old code stays in force
         await router.reload()
 
 

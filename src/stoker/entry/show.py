@@ -82,7 +82,7 @@ def layout(raw: bytes | msgspec.Raw) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = ()) -> Table:
     """A plain table. ``right`` names the columns of numbers."""
-    made = Table(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    made = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for number, name in enumerate(columns):
         last = number == len(columns) - 1
         made.add_column(
@@ -147,8 +147,8 @@ def span(begin: str | None, end: str | None) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """``1 job``, ``2 jobs``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """``1 job``, ``2 jobs``, ``3 processes``."""
+    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def width(text: str) -> int:

@@ -17,6 +17,7 @@ from stoker.model.errors import DaemonUnavailable
 from stoker.model.quantities import show_size
 
 JOBS = 10
+BRIEF = 5
 
 
 class Top:
@@ -37,6 +38,10 @@ class Top:
         if jobs:
             parts += [Text("newest jobs", "bold"), details.listing(jobs)]
         return Group(*parts)
+
+    def brief(self) -> RenderableType:
+        """The same in a few lines."""
+        return Group(_head(self._client.stats()), Text(), details.listing(self._client.jobs(limit=BRIEF)))
 
     def _processes(self, stats: dict[str, Any]) -> RenderableType:
         """The daemon's processes, where they are on this machine."""

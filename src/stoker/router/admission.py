@@ -13,15 +13,16 @@ from stoker.model.errors import InvalidInput, NotAllowed, PayloadTooLarge, Unkno
 from stoker.model.job import Submission
 from stoker.model.quantities import show_size
 from stoker.model.request import Request, resolve
+from stoker.settings import Current
 
 
 class Admission:
     """Turns requests into submissions. Input that its sender has checked against the same types is not checked
     again; any other is checked against the command's schema, so that a mistake is told before anything is stored."""
 
-    def __init__(self, commands: Callable[[], Mapping[str, CommandSpec]], max_input: int) -> None:
+    def __init__(self, commands: Callable[[], Mapping[str, CommandSpec]], settings: Current) -> None:
         self._commands = commands
-        self._max_input = max_input
+        self._settings = settings
         self._checks: dict[str, Callable[[Any], Any]] = {}
 
     def admit(self, request: Request, role: str, now: float) -> Submission:
@@ -29,9 +30,10 @@ class Admission:
         spec = self.spec(request.command)
         if role not in spec.callers and role != "job":
             raise NotAllowed(f"{spec.name} may be called by {' and '.join(spec.callers)}, not by {role}")
-        if len(request.input) > self._max_input:
+        most = self._settings().max_input
+        if len(request.input) > most:
             raise PayloadTooLarge(
-                f"the input has {show_size(len(request.input))}, more than {show_size(self._max_input)}; "
+                f"the input has {show_size(len(request.input))}, more than {show_size(most)}; "
                 "store it somewhere and send its name"
             )
         if request.checked != spec.fingerprint:

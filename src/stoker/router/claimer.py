@@ -12,7 +12,7 @@ from stoker.model.command import Isolation
 from stoker.model.errors import StoreError
 from stoker.model.job import Claimed
 from stoker.router.pool import Pool
-from stoker.settings import Settings
+from stoker.settings import Current
 from stoker.store.base import Quota, Store
 
 log = structlog.get_logger(role="router")
@@ -24,7 +24,7 @@ class Claimer:
     """One claim at a time; wakes that come meanwhile are answered by one more."""
 
     def __init__(
-        self, store: Store, pool: Pool, settings: Settings, boot: str, start: Callable[[Claimed], None]
+        self, store: Store, pool: Pool, settings: Current, boot: str, start: Callable[[Claimed], None]
     ) -> None:
         self._store = store
         self._pool = pool
@@ -81,7 +81,7 @@ class Claimer:
                 await self._once()
         except StoreError as error:
             log.error("claim failed", error=error.message)
-            self._later(self._settings.look)
+            self._later(self._settings().look)
         finally:
             self._task = None
 
@@ -90,7 +90,7 @@ class Claimer:
         for quotas in self.quotas().values():
             total = min(BATCH, quotas[0].room)
             failpoint.hit("before-claim")
-            jobs = await self._store.claim(self._boot, self._settings.lease, quotas, total)
+            jobs = await self._store.claim(self._boot, self._settings().lease, quotas, total)
             if jobs:
                 failpoint.hit("after-claim")
             for job in jobs:

@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, house: House, lobby: Lobby) -> None:
         self._house = house
         self._lobby = lobby
-        self._lines = messages.Lines(house.settings.max_input)
+        self._lines = messages.Lines(house.settings().max_input)
         self._transport: asyncio.Transport | None = None
         self._role: str | None = None
         self._trusted = False
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         if uid is not None and not self._trusted:
             self._refuse(NotAllowed(f"this daemon belongs to another user than uid {uid}"))
         elif not self._lobby.welcome(self):
-            self._refuse(NotAllowed(f"{self._house.settings.max_clients} clients are connected; no more are let in"))
+            self._refuse(NotAllowed(f"{self._house.settings().max_clients} clients are connected; no more are let in"))
         else:
             self._timer = asyncio.get_running_loop().call_later(INIT_WITHIN, self._tick)
 
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
         if message.role not in messages.ROLES:
             self._refuse(ProtocolError(f"the role {message.role!r} is none of {', '.join(messages.ROLES)}"))
             return
-        token = self._house.settings.token
+        token = self._house.settings().token
         if not self._trusted and not (token and hmac.compare_digest(token.encode(), (message.token or "").encode())):
             self._refuse(NotAllowed("the token is missing or wrong"))
             return

@@ -30,7 +30,7 @@ from stoker.router.attempt import Attempt
 from stoker.router.audience import Audience
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
-from stoker.settings import Settings
+from stoker.settings import Current
 from stoker.store.base import Report, Settlement, Store
 from stoker.wire.frames import Ask, Ended, Progressed, Said
 
@@ -48,7 +48,7 @@ class Desk:
     """All attempts of this daemon."""
 
     def __init__(
-        self, store: Store, settings: Settings, clock: Clock, audience: Audience, tally: Tally,
+        self, store: Store, settings: Current, clock: Clock, audience: Audience, tally: Tally,
         on_ask: Callable[[Attempt, Ask], None], on_room: Callable[[], None],
         on_written: Callable[[Claimed, settle.Ending], None],
     ) -> None:  # fmt: skip
@@ -88,8 +88,8 @@ class Desk:
             next(self._numbers),
             job,
             spec,
-            memory=self._settings.memory or None,
-            max_output=self._settings.max_output,
+            memory=self._settings().memory or None,
+            max_output=self._settings().max_output,
             born=self._clock.mono(),
             on_said=self._report_soon,
         )
@@ -136,7 +136,7 @@ class Desk:
         if attempt is None:
             return
         assert self.pool is not None
-        attempt.cancelled(reason, self._settings.kill_grace)
+        attempt.cancelled(reason, self._settings().kill_grace)
         if self.pool.withdraw(attempt):
             self.end(attempt, Cancelled(reason))
 

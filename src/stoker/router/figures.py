@@ -13,7 +13,7 @@ from stoker.router.desk import Desk
 from stoker.router.explain import idle_reason
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
-from stoker.settings import Settings
+from stoker.settings import Current
 from stoker.store.base import Store
 from stoker.wire.records import iso
 
@@ -26,7 +26,7 @@ class Figures:
     """Answers about the daemon as a whole."""
 
     def __init__(
-        self, settings: Settings, store: Store, clock: Clock, boot: str, pool: Pool, desk: Desk, claimer: Claimer,
+        self, settings: Current, store: Store, clock: Clock, boot: str, pool: Pool, desk: Desk, claimer: Claimer,
         tally: Tally,
     ) -> None:  # fmt: skip
         self._settings = settings
@@ -47,13 +47,13 @@ class Figures:
         zygote = self._pool.zygote
         return {
             "version": __version__,
-            "node": self._settings.node,
+            "node": self._settings().node,
             "boot": self._boot,
             "pid": os.getpid(),
             "zygote": zygote.pid if zygote else None,
             "uptime": round(self._clock.mono() - self._begun, 3),
             "consumers": sum(1 for attempt in attempts if attempt.place is not None),
-            "consumers_max": self._settings.max_tasks or self._settings.consumers_max,
+            "consumers_max": self._settings().max_tasks or self._settings().consumers_max,
             "queued": counts.ready + counts.held,
             "scheduled": counts.scheduled,
             "running": counts.running,
@@ -64,8 +64,8 @@ class Figures:
             "submitted": self._tally.submitted,
             "clients": dict(self.clients),
             "paused": sorted(self._claimer.paused),
-            "store": self._settings.store,
-            "socket": self._settings.socket,
+            "store": self._settings().store,
+            "socket": self._settings().socket,
             "commands": sorted(self._pool.commands),
             "slots": [self._slot(attempt) for attempt in sorted(attempts, key=lambda a: a.born)],
             "health": await self.health(counts.oldest_ready),
@@ -132,7 +132,7 @@ class Figures:
             f"stoker_oldest_ready_seconds {self._age(counts.oldest_ready):.3f}",
             "# HELP stoker_slots Slots for jobs, and how many are busy.",
             "# TYPE stoker_slots gauge",
-            f'stoker_slots{{kind="all"}} {self._settings.max_tasks or self._settings.consumers_max}',
+            f'stoker_slots{{kind="all"}} {self._settings().max_tasks or self._settings().consumers_max}',
             f'stoker_slots{{kind="busy"}} {len(self._desk.attempts)}',
             "# HELP stoker_submitted_total Jobs stored by this daemon.",
             "# TYPE stoker_submitted_total counter",

@@ -13,7 +13,7 @@ from stoker.router.figures import Figures
 from stoker.router.keeper import Keeper
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
-from stoker.settings import Settings
+from stoker.settings import Current
 from stoker.store.base import Store
 
 
@@ -21,7 +21,7 @@ from stoker.store.base import Store
 class House:
     """One of each. ``reload`` raises AppError when the new code is broken; ``stop`` and ``restart`` only ask."""
 
-    settings: Settings
+    settings: Current
     boot: str
     store: Store
     pool: Pool

@@ -19,7 +19,7 @@ from stoker.router.claimer import Claimer
 from stoker.router.desk import Desk
 from stoker.router.pool import Pool
 from stoker.run import process
-from stoker.settings import Settings
+from stoker.settings import Current
 from stoker.store.base import Store
 
 log = structlog.get_logger(role="router")
@@ -34,7 +34,7 @@ class Keeper:
     """The duties, as tasks."""
 
     def __init__(
-        self, store: Store, settings: Settings, boot: str, pool: Pool, desk: Desk, claimer: Claimer, audience: Audience
+        self, store: Store, settings: Current, boot: str, pool: Pool, desk: Desk, claimer: Claimer, audience: Audience
     ) -> None:
         self._store = store
         self._settings = settings
@@ -69,8 +69,8 @@ class Keeper:
     async def renew(self) -> float:
         """Leases of what runs here; done by the router, so a busy job cannot miss it."""
         if self._desk.busy:
-            await self._store.renew(self._boot, self._settings.lease)
-        return self._settings.lease / 3
+            await self._store.renew(self._boot, self._settings().lease)
+        return self._settings().lease / 3
 
     async def look(self) -> float:
         """Whatever waits though it should not."""
@@ -84,7 +84,7 @@ class Keeper:
         self._claimer.paused = await self._store.pauses()
         self._pool.try_again()
         self._claimer.wake()
-        return self._settings.look
+        return self._settings().look
 
     async def reap(self) -> int:
         """Settle attempts that nobody works on; the fence decides if that is still so when it is written."""
@@ -107,7 +107,7 @@ class Keeper:
 
     async def purge(self) -> float:
         """What is kept no longer, in small bites."""
-        gone = await self._store.purge(self._settings.keep_jobs, self._settings.keep_events, PURGE_BATCH)
+        gone = await self._store.purge(self._settings().keep_jobs, self._settings().keep_events, PURGE_BATCH)
         return 0.05 if gone >= PURGE_BATCH else PURGE_EVERY
 
     async def _promote(self) -> None:
@@ -120,10 +120,10 @@ class Keeper:
                 log.error("cannot look for due jobs", error=error.message)
                 coming = None
             self._claimer.wake()
-            wait = self._settings.look if coming is None else max(0.0, coming - self._store.now())
+            wait = self._settings().look if coming is None else max(0.0, coming - self._store.now())
             try:
                 # the wall clock may jump: never sleep on it for long
-                await asyncio.wait_for(self._due.wait(), min(wait, self._settings.look) + 0.001)
+                await asyncio.wait_for(self._due.wait(), min(wait, self._settings().look) + 0.001)
             except TimeoutError:
                 continue
 
@@ -133,5 +133,5 @@ class Keeper:
                 pause = await duty()
             except StoreError as error:
                 log.error("a duty failed; it goes on", duty=duty.__name__, error=error.message)
-                pause = self._settings.look
+                pause = self._settings().look
             await asyncio.sleep(pause)

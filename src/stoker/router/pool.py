@@ -19,7 +19,7 @@ from stoker.model.outcome import Blame, Fault, Lost, Outcome, Returned
 from stoker.router.attempt import Attempt
 from stoker.router.workers import Worker, cause
 from stoker.router.zygotes import Zygote
-from stoker.settings import Settings
+from stoker.settings import Current
 from stoker.wire.frames import Announce, Born, Died, Interrupt, Unborn
 
 log = structlog.get_logger(role="zygote")
@@ -62,7 +62,7 @@ class Pool:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Current,
         clock: Clock,
         on_frame: Callable[[Any], None],
         on_lost: Callable[[Attempt, Outcome], None],
@@ -85,7 +85,7 @@ class Pool:
 
     @property
     def default(self) -> Isolation:
-        return Isolation.ASYNC if self._settings.max_tasks else Isolation.FORK
+        return Isolation.ASYNC if self._settings().max_tasks else Isolation.FORK
 
     @property
     def ready(self) -> bool:
@@ -117,7 +117,7 @@ class Pool:
             return 0
         match spec.isolated(self.default):
             case Isolation.FORK:
-                return self._settings.consumers_max - self.busy
+                return self._settings().consumers_max - self.busy
             case Isolation.INLINE:
                 return 1
             case isolation:
@@ -126,7 +126,7 @@ class Pool:
 
     @property
     def resident_slots(self) -> int:
-        return self._settings.max_tasks or MAX_TASKS
+        return self._settings().max_tasks or MAX_TASKS
 
     @property
     def busy(self) -> int:
@@ -154,9 +154,9 @@ class Pool:
                 assert self._zygote is not None
                 self._inline[attempt.run] = attempt
                 self._zygote.send(attempt.assign)
-                attempt.begin(Inline(self._zygote), self._settings.kill_grace)
+                attempt.begin(Inline(self._zygote), self._settings().kill_grace)
             case isolation:
-                self._resident(isolation).assign(attempt, self._settings.kill_grace)
+                self._resident(isolation).assign(attempt, self._settings().kill_grace)
 
     def withdraw(self, attempt: Attempt) -> bool:
         """Take back an attempt that no process has got yet; False if one has."""
@@ -202,7 +202,7 @@ class Pool:
         if self._zygote is None or self.default is not Isolation.FORK:
             wanted = len(self._waiting)
         else:
-            wanted = len(self._waiting) + self._settings.spares
+            wanted = len(self._waiting) + self._settings().spares
         while self._zygote is not None and len(self._spares) < wanted and self.fork_refused is None:
             self._spares.append(self._fork("fork", 1))
 
@@ -214,13 +214,13 @@ class Pool:
         self._spares.clear()
 
     def _match(self) -> None:
-        limit = self._settings.consumers_max
+        limit = self._settings().consumers_max
         while self._waiting and self._occupied() < limit:
             if not self._spares:
                 self.replenish()
             if not self._spares:
                 return
-            self._spares.popleft().assign(self._waiting.popleft(), self._settings.kill_grace)
+            self._spares.popleft().assign(self._waiting.popleft(), self._settings().kill_grace)
         self.replenish()
 
     def _occupied(self) -> int:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import structlog
 
 from stoker.model.clock import Clock, SystemClock
-from stoker.model.errors import AppError, StokerError
+from stoker.model.errors import AppError, SettingsError, StokerError
 from stoker.model.ids import new_boot_id
 from stoker.model.job import Claimed
 from stoker.model.quantities import show_seconds
@@ -36,7 +37,7 @@ from stoker.router.keeper import Keeper
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
 from stoker.router.zygotes import Zygote
-from stoker.settings import Settings
+from stoker.settings import Current, Settings
 from stoker.store.base import Store
 from stoker.wire.frames import Answer, Ask
 
@@ -51,8 +52,15 @@ ZYGOTE_PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0)
 class Router:
     """One daemon's heart. ``run`` is its whole life; True from it means: start me again."""
 
-    def __init__(self, settings: Settings, store: Store, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Current,
+        store: Store,
+        reread: Callable[[], Settings] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.settings = settings
+        self._reread = reread
         self.store = store
         self.clock = clock or SystemClock()
         self.boot = new_boot_id()
@@ -63,7 +71,7 @@ class Router:
         self.desk.pool = self.pool
         self.claimer = Claimer(store, self.pool, settings, self.boot, self.desk.begin)
         self.keeper = Keeper(store, settings, self.boot, self.pool, self.desk, self.claimer, self.audience)
-        self.admission = Admission(lambda: self.pool.commands, settings.max_input)
+        self.admission = Admission(lambda: self.pool.commands, settings)
         self.figures = Figures(settings, store, self.clock, self.boot, self.pool, self.desk, self.claimer, self.tally)
         self.house = House(
             settings,
@@ -109,8 +117,8 @@ class Router:
         self.keeper.start()
         self.claimer.wake()
         log.info(
-            "ready", node=self.settings.node, boot=self.boot, commands=len(self.pool.commands),
-            socket=self.settings.socket, store=self.settings.store, slots=self.settings.consumers_max,
+            "ready", node=self.settings().node, boot=self.boot, commands=len(self.pool.commands),
+            socket=self.settings().socket, store=self.settings().store, slots=self.settings().consumers_max,
         )  # fmt: skip
 
     async def run(self) -> bool:
@@ -130,11 +138,17 @@ class Router:
         self._leave.set()
 
     async def reload(self) -> None:
-        """Fork from freshly loaded code from now on. Raises :class:`AppError`; broken code leaves the old in force."""
+        """Fork from freshly loaded code, under the settings as they are now. What cannot be loaded leaves the old in
+        force and raises :class:`AppError` or :class:`SettingsError`."""
         async with self._reloading:
+            before = self.settings()
             try:
+                if self._reread is not None:
+                    for name in self.settings.replace(self._reread()):
+                        log.warning("this setting needs a restart", setting=name)
                 await self._new_zygote()
-            except AppError as error:
+            except (AppError, SettingsError) as error:
+                self.settings.replace(before)
                 log.error("reload failed; the old code stays in force", error=error.message)
                 raise
             log.info("reloaded", commands=len(self.pool.commands))
@@ -144,7 +158,7 @@ class Router:
     def welcome(self, connection: Connection) -> bool:
         """Let a client in if there is room."""
         self._connections.add(connection)
-        return len(self._connections) <= self.settings.max_clients
+        return len(self._connections) <= self.settings().max_clients
 
     def introduced(self, connection: Connection, role: str) -> None:
         self.figures.clients[role] = self.figures.clients.get(role, 0) + 1
@@ -172,7 +186,7 @@ class Router:
         return True
 
     async def _new_zygote(self) -> None:
-        zygote = Zygote(self.settings, self.pool.frame, self._zygote_gone)
+        zygote = Zygote(self.settings(), self.pool.frame, self._zygote_gone)
         self._zygotes.add(zygote)
         try:
             announce = await zygote.start()
@@ -244,7 +258,7 @@ class Router:
     # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _drain(self) -> None:
-        grace = self.settings.grace or (RESTART_GRACE if self._restart else 0.0)
+        grace = self.settings().grace or (RESTART_GRACE if self._restart else 0.0)
         log.info("stopping", running=len(self.desk.attempts), grace=grace or "until they end")
         if not self._restart:
             self._close_servers()

@@ -45,6 +45,8 @@ def translated(path: Path) -> Iterator[None]:
         raise StoreUnavailable(f"cannot open {path}; is its folder there, and may this user write in it?") from None
     except apsw.CorruptError as error:
         raise StoreUnavailable(f"{path} is damaged ({error}); restore it from a copy") from None
+    except OSError as error:
+        raise StoreUnavailable(f"cannot open {path}: {error.strerror}") from None
     except apsw.Error as error:
         raise StoreError(f"{path}: {type(error).__name__}: {error}") from None
 
@@ -108,8 +110,7 @@ class Connection:
         return self.query(SQL[name], values)
 
     def query(self, sql: str, values: tuple[Value, ...]) -> list[Row]:
-        if os.getpid() != self.pid:
-            raise StoreError("a store connection was carried into another process; open a new one there")
+        self._check_process()
         return self._db.execute(sql, values, can_cache=True).fetchall()
 
     def one(self, name: str, *values: Value) -> Row | None:
@@ -122,6 +123,7 @@ class Connection:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """BEGIN IMMEDIATE … COMMIT, rolled back on any error, also one of the commit itself."""
+        self._check_process()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -130,6 +132,10 @@ class Connection:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+    def _check_process(self) -> None:
+        if os.getpid() != self.pid:
+            raise StoreError("a store connection was carried into another process; open a new one there")
 
     def close(self) -> None:
         if os.getpid() == self.pid:

@@ -15,12 +15,13 @@ transaction of its own, so that one bad request never harms its neighbours.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from stoker.model.errors import StoreError, StoreUnavailable
+from stoker.model.errors import StoreBusy, StoreError, StoreUnavailable
 from stoker.store.sqlite.connection import Connection, translated
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started: asyncio.Future[None] | None = None
         self._closed = False
+        self._pid = os.getpid()
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -68,6 +70,8 @@ class Worker:
         """Run ``action`` on the connection; the future is done when its work is committed."""
         if self._loop is None or self._closed:
             raise StoreUnavailable("the store is closed")
+        if os.getpid() != self._pid:
+            raise StoreError("a store was carried into another process; open a new one there")
         future: asyncio.Future[T] = self._loop.create_future()
         self._queue.put(_Request(action, future))
         return future
@@ -76,7 +80,8 @@ class Worker:
         assert self._loop is not None
         try:
             connection = self._open()
-        except StoreError as error:
+        except Exception as error:
+            # whatever it is: nobody may wait for ever for a thread that never began
             self._tell(self._fail_start, error)
             return
         self._tell(self._mark_started)
@@ -99,7 +104,7 @@ class Worker:
         assert self._started is not None
         self._started.set_result(None)
 
-    def _fail_start(self, error: StoreError) -> None:
+    def _fail_start(self, error: Exception) -> None:
         assert self._started is not None
         self._closed = True
         self._started.set_exception(error)
@@ -119,9 +124,13 @@ class Worker:
                 self._alone(connection, request)
             return
         try:
-            with connection.transaction():
+            with translated(connection.path), connection.transaction():
                 for request in work:
                     request.value = request.action(connection)
+        except StoreBusy as error:
+            # no request's fault: to wait for the lock once more for each would hold all of them up for minutes
+            for request in work:
+                request.error = StoreBusy(error.message)
         except Exception:
             for request in work:
                 self._alone(connection, request)

@@ -61,8 +61,11 @@ DELETE FROM pauses WHERE name = ?1;
 SELECT name FROM pauses;
 
 -- name: old_jobs
--- Ended jobs that are kept no longer.
-SELECT seq, id FROM jobs WHERE finished IS NOT NULL AND finished < ?1 ORDER BY finished LIMIT ?2;
+-- Ended jobs that are kept no longer. The newest job always stays, so that no seq is ever given twice: an old seq with
+-- an old fence would fit another job.
+SELECT seq, id FROM jobs
+WHERE finished IS NOT NULL AND finished < ?1 AND seq < (SELECT max(seq) FROM jobs)
+ORDER BY finished LIMIT ?2;
 
 -- name: delete_job
 DELETE FROM jobs WHERE seq = ?1 AND state IN ('completed', 'failed', 'cancelled');

@@ -1,0 +1,5 @@
+"""What RQ runs."""
+
+
+def noop() -> None:
+    pass

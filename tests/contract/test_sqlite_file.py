@@ -1,0 +1,361 @@
+"""The SQLite driver and its file: what is on the disk, and one sentence for each thing that can be wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from stoker.model.errors import (
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreNotOurs,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+from stoker.model.job import State, Submitted
+from stoker.store.base import Filter
+from stoker.store.sqlite import SqliteStore, connection
+from stoker.store.sqlite.connection import Connection
+from tests.contract.make import done, finish, job, put, states, take, take_one
+
+NOBODY = 65534
+ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def path(folder: Path) -> Path:
+    return folder / "stoker.db"
+
+
+@pytest.fixture
+def file(path: Path, runner: asyncio.Runner) -> Iterator[SqliteStore]:
+    store = SqliteStore(path)
+    runner.run(store.open())
+    yield store
+    runner.run(store.close())
+
+
+async def on_writer(store: SqliteStore, action: Callable[[Connection], Any]) -> Any:
+    """Do something on the writing connection itself, between two groups."""
+    return await store._writer.do(action)
+
+
+async def pragma(store: SqliteStore, name: str, *value: Any) -> Any:
+    return await on_writer(store, lambda db: db._db.pragma(name, *value))
+
+
+# ── durability ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_file_is_kept_as_safely_as_promised(file: SqliteStore, path: Path) -> None:
+    assert await pragma(file, "synchronous") == 2, "FULL: an answered submission survives the loss of power"
+    assert await pragma(file, "journal_mode") == "wal"
+    assert await pragma(file, "application_id") == 0x53544B52
+    await put(file, job())
+    for written in path.parent.iterdir():
+        assert stat.S_IMODE(written.stat().st_mode) == 0o600, written
+
+
+async def test_sqlite_is_new_enough_for_the_wal_reset_bug_to_be_mended() -> None:
+    assert apsw.SQLITE_VERSION_NUMBER >= 3_051_003
+
+
+async def test_whatever_was_answered_is_on_the_disk(file: SqliteStore, path: Path, folder: Path) -> None:
+    """A copy of the files, taken while the store works, holds every job that was acknowledged before."""
+    for round in range(5):
+        ids = await put(file, *(job() for _ in range(20)))
+        await finish(file, *await take(file, 10))
+        pending = [file.submit([job()]) for _ in range(20)]
+        image = folder / f"image-{round}"
+        image.mkdir()
+        for name in ("stoker.db", "stoker.db-wal"):
+            shutil.copy(folder / name, image / name)
+        await asyncio.gather(*pending)
+        copy = SqliteStore(image / "stoker.db")
+        await copy.open()
+        found = await states(copy, ids)
+        assert found == await states(file, ids)
+        await copy.close()
+
+
+async def test_opening_and_closing_may_be_repeated(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.close()
+    store = SqliteStore(path)
+    await store.open()
+    await store.open()
+    await put(store, job(id="a"))
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.submit([job()])
+    store = SqliteStore(path)
+    await store.open()
+    assert (await store.get("a")).state is State.NEW
+    await store.close()
+
+
+async def test_closing_writes_what_is_pending(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    pending = [store.submit([job(id=f"p{number}")]) for number in range(100)]
+    await store.close()
+    assert await asyncio.gather(*pending) == [[Submitted(f"p{number}", True)] for number in range(100)]
+    store = SqliteStore(path)
+    await store.open()
+    assert len(await store.jobs(Filter(limit=1000))) == 100
+    await store.close()
+
+
+# ── a file that is not what it should be ─────────────────────────────────────────────────────────────────────────────
+
+
+def foreign(path: Path) -> None:
+    with apsw.Connection(str(path)) as db:
+        db.execute("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (42)")
+
+
+def newer(path: Path) -> None:
+    with apsw.Connection(str(path)) as db:
+        db.pragma("journal_mode", "wal")
+        db.pragma("application_id", 0x53544B52)
+        db.pragma("user_version", 4000)
+
+
+def text(path: Path) -> None:
+    path.write_text("these are my holiday notes\n" * 500)
+
+
+def damaged(path: Path) -> None:
+    with apsw.Connection(str(path)) as db:
+        db.pragma("application_id", 0x53544B52)
+        db.execute("CREATE TABLE jobs (x); INSERT INTO jobs VALUES (zeroblob(100000))")
+    found = bytearray(path.read_bytes())
+    found[100:4096] = b"\xff" * 3996
+    path.write_bytes(found)
+
+
+def folder_instead(path: Path) -> None:
+    path.mkdir()
+
+
+def no_folder(path: Path) -> None:
+    path.parent.rmdir()
+
+
+WRONG: list[tuple[Callable[[Path], None], type[StoreError], str]] = [
+    (foreign, StoreNotOurs, "another program"),
+    (newer, StoreNotOurs, "newer Stoker .*upgrade"),
+    (text, StoreNotOurs, "not a SQLite database"),
+    (damaged, StoreUnavailable, "damaged"),
+    (folder_instead, StoreUnavailable, "cannot open"),
+    (no_folder, StoreUnavailable, "is its folder there"),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "words"), WRONG, ids=[make.__name__ for make, *_ in WRONG])
+async def test_a_wrong_file_is_refused_by_name_and_left_as_it_is(
+    path: Path, make: Callable[[Path], None], error: type[StoreError], words: str
+) -> None:
+    (path.parent / "inner").mkdir()
+    path = path.parent / "inner" / "stoker.db"
+    make(path)
+    before = path.read_bytes() if path.is_file() else None
+    store = SqliteStore(path)
+    with pytest.raises(error, match=words) as caught:
+        await store.open()
+    assert str(path) in caught.value.message
+    await store.close()
+    assert (path.read_bytes() if path.is_file() else None) == before
+    path.parent.mkdir(exist_ok=True)
+
+
+async def test_damage_that_shows_later_is_told_and_does_not_end_the_store(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    await put(store, *(job(input=b'"' + b"x" * 3000 + b'"') for _ in range(50)))
+    await store.close()
+    found = bytearray(path.read_bytes())
+    for page in range(12, len(found) // 4096 - 1):
+        found[page * 4096 : page * 4096 + 4096] = os.urandom(4096)
+    path.write_bytes(found)
+    store = SqliteStore(path)
+    await store.open()
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        await store.jobs(Filter(limit=100))
+    assert await store.pauses() == frozenset()
+    await store.close()
+
+
+@pytest.fixture
+def as_nobody(folder: Path) -> Iterator[Callable[[], None]]:
+    """Call it to go on without the powers of root, for which no mode is a limit."""
+
+    def drop() -> None:
+        if ROOT:
+            for found in (folder, *folder.rglob("*")):
+                os.chown(found, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+
+    yield drop
+    if ROOT:
+        os.seteuid(0)
+    folder.chmod(0o700)
+
+
+async def test_a_file_that_may_not_be_written_is_told(path: Path, as_nobody: Callable[[], None]) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    path.chmod(0o400)
+    as_nobody()
+    store = SqliteStore(path)
+    with pytest.raises(StoreReadOnly, match="cannot be written by this user"):
+        await store.open()
+    await store.close()
+
+
+async def test_a_folder_that_may_not_be_written_is_told(path: Path, as_nobody: Callable[[], None]) -> None:
+    as_nobody()
+    path.parent.chmod(0o500)
+    store = SqliteStore(path)
+    with pytest.raises(StoreUnavailable, match="may this user write in it"):
+        await store.open()
+    await store.close()
+
+
+async def test_a_folder_that_may_not_be_entered_is_told(path: Path, as_nobody: Callable[[], None]) -> None:
+    as_nobody()
+    path.parent.chmod(0o000)
+    store = SqliteStore(path)
+    with pytest.raises(StoreUnavailable, match="cannot open"):
+        await asyncio.wait_for(store.open(), 20)
+    await store.close()
+
+
+# ── somebody else holds the lock ─────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_lock_that_is_held_too_long_is_told_once_to_all_who_wait(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_MS", 200)
+    store = SqliteStore(path)
+    await store.open()
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    begun = time.monotonic()
+    answers = await asyncio.gather(*(store.submit([job()]) for _ in range(200)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreBusy] * 200
+    assert "locked by another program" in str(answers[0])
+    assert time.monotonic() - begun < 10, "one after the other they would have waited 40 s"
+    assert (await store.counts()).new == 0, "reading goes on meanwhile"
+    other.execute("ROLLBACK")
+    other.close()
+    await put(store, job())
+    await store.close()
+
+
+async def test_a_lock_that_is_held_at_the_start_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_MS", 100)
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN EXCLUSIVE")
+    store = SqliteStore(path)
+    with pytest.raises(StoreBusy):
+        await store.open()
+    await store.close()
+    other.close()
+
+
+async def test_a_short_lock_is_waited_for(file: SqliteStore, path: Path) -> None:
+    """jentic-one#529: a claim that reads first and writes then fails at once; ours takes the lock first."""
+    await put(file, job())
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE; INSERT INTO pauses VALUES ('elsewhere', 1)")
+    pending = asyncio.ensure_future(take(file))
+    await asyncio.wait([pending], timeout=0.3)
+    assert not pending.done()
+    other.execute("COMMIT")
+    other.close()
+    assert len(await pending) == 1
+
+
+# ── no space ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def mount(folder: Path, *options: str) -> bool:
+    command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+class PageLimit:
+    """As many pages as there are and few more: what any user can try."""
+
+    async def fill(self, store: SqliteStore) -> None:
+        pages = await pragma(store, "page_count")
+        await pragma(store, "max_page_count", pages + 5)
+
+    async def clear(self, store: SqliteStore) -> None:
+        await pragma(store, "max_page_count", 1 << 30)
+
+
+class SmallDisk:
+    """A real file system of one megabyte, for root."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    async def fill(self, store: SqliteStore) -> None:
+        pass
+
+    async def clear(self, store: SqliteStore) -> None:
+        assert mount(self.folder, "remount", "size=32m")
+
+
+@pytest.fixture(params=["page limit", "file system"] if ROOT else ["page limit"])
+def disk(request: pytest.FixtureRequest, folder: Path) -> Iterator[PageLimit | SmallDisk]:
+    if request.param == "page limit":
+        yield PageLimit()
+        return
+    assert mount(folder, "size=1m"), "root can mount a tmpfs"
+    yield SmallDisk(folder)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+async def test_a_full_disk_is_told_loses_nothing_and_is_got_over(
+    disk: PageLimit | SmallDisk, path: Path, runner: asyncio.Runner
+) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    kept = await put(store, job(id="first"), job(id="second"))
+    running = await take_one(store)
+    await disk.fill(store)
+    large = b'"' + b"x" * 100_000 + b'"'
+    refused: list[str] = []
+    for number in range(30):
+        try:
+            kept += await put(store, job(id=f"large-{number}", input=large))
+        except StoreFull as error:
+            refused.append(error.message)
+    assert refused
+    assert all("full" in message for message in refused)
+    assert await states(store, kept) == [State.RUNNING] + [State.NEW] * (len(kept) - 1)
+    await disk.clear(store)
+    assert await store.settle([done(running, large)]) == [True]
+    await put(store, job(id="after"))
+    assert len(await take(store)) == len(kept)
+    await store.close()
