@@ -28,13 +28,11 @@ from stoker.settings import Settings
 T = TypeVar("T")
 APPS = Path(__file__).parent / "apps"
 UP = (sys.executable, "-m", "stoker", "up")
-if os.environ.get("TMPUP"): UP = (sys.executable, "/tmp/myup.py")
 KEEPER = Path(__file__).parent / "keeper.py"
 NOT_OURS = ("STOKER_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_USEC", "PYTHONDONTWRITEBYTECODE", "DEBUG")
 """Variables of whoever runs the tests that would change what a daemon does."""
 TEST_SETTINGS: dict[str, Any] = {"look": 0.5, "lease": 5.0, "kill_grace": 0.5}
 SCALE = float(os.environ.get("STOKER_TEST_SCALE", "1"))
-NOBODY = 65534
 
 
 def scaled(count: int, least: int = 1) -> int:
@@ -109,7 +107,6 @@ class Daemon:
         self.apps = apps
         self.failpoints = failpoints
         self._wrapper = list(wrapper)
-        self._user = user
         self._environ = environ or {}
         self._given = {**TEST_SETTINGS, **settings}
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -117,8 +114,7 @@ class Daemon:
         self._clients: list[Client] = []
         self.pid = 0
         for app in apps:
-            if (APPS / f"{app}.py").exists():
-                shutil.copy(APPS / f"{app}.py", self.folder)
+            self.copy(app.partition(":")[0])
         if user is not None:
             os.chown(self.folder, user, user)
 
@@ -147,7 +143,6 @@ class Daemon:
             self._keeper = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(KEEPER), *self._wrapper, *UP, *self.apps],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=self.folder, env=self.environ,
-                user=self._user, group=self._user, extra_groups=None if self._user is None else [],
             )  # fmt: skip
         self._said = b""
         self.pid = int(self._line("pid", 10.0))
@@ -257,6 +252,11 @@ class Daemon:
     def log(self) -> str:
         path = self.folder / "log.txt"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def copy(self, app: str) -> None:
+        """Put one of the test applications beside the daemon, if there is one of this name."""
+        if (APPS / f"{app}.py").exists():
+            shutil.copy(APPS / f"{app}.py", self.folder)
 
     def file(self, name: str) -> Path:
         """A file in the folder where jobs run."""

@@ -17,7 +17,7 @@ from typing import Any
 from tests.daemon import Daemon
 
 STOKER = (sys.executable, "-m", "stoker")
-WITHIN = 60.0
+WITHIN = 40.0
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -62,7 +62,8 @@ class Terminal:
         end = time.monotonic() + seconds
         while text not in self.seen:
             left = end - time.monotonic()
-            assert left > 0 and self._read(left), f"never saw {text!r} in:\n{self.seen}"
+            more = left > 0 and self._read(left)
+            assert more, f"never saw {text!r}; at the end:\n{self.seen[-1500:]}"
 
     def interrupt(self) -> None:
         """Ctrl-C."""
@@ -72,7 +73,7 @@ class Terminal:
         """Read to the end; the exit code."""
         end = time.monotonic() + seconds
         while self._read(end - time.monotonic()):
-            assert time.monotonic() < end, f"did not end:\n{self.seen}"
+            assert time.monotonic() < end, f"did not end:\n{self.seen[-1500:]}"
         return self._process.wait(seconds)
 
     def _read(self, seconds: float) -> bool:

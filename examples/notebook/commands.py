@@ -45,7 +45,7 @@ def rebuild_embeddings(ctx: Context) -> records.Rebuild:
     known = [source for source in ctx.enter(library.opened()).sources() if source.state == "indexed"]
     jobs = []
     for number, source in enumerate(known):
-        ctx.progress(100 * number / len(known), f"Submitting {source.title}")
+        ctx.progress(round(100 * number / len(known), 1), f"Submitting {source.title}")
         jobs.append(ctx.submit(embed_source, source_id=source.id, before=begun))
     return records.Rebuild(sources=[source.id for source in known], jobs=jobs)
 
@@ -55,7 +55,10 @@ def process_text(text: records.Text, ctx: Context) -> records.Summary:
     """Sum a text up in its own sentences, streamed one by one, and name the phrases it turns on."""
     with providers.provider_env(ctx, ctx.enter(library.opened())):
         chosen = summary.sum_up(
-            text.text, text.sentences, text.focus, lambda done: ctx.progress(100 * done, "Weighing sentences...")
+            text.text,
+            text.sentences,
+            text.focus,
+            lambda done: ctx.progress(round(100 * done, 1), "Weighing sentences..."),
         )
         for sentence in chosen:
             ctx.stream.write(sentence)

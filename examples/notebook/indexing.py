@@ -35,7 +35,7 @@ def index(request: Source, library: Library, ctx: Context) -> Indexed:
         ctx.log("already indexed, skipped", source=source)
     else:
         try:
-            _take_in(source, path, request.title, library, ctx)
+            _take_in(source, path, request, library, ctx)
         except extract.ExtractionError as error:
             reason = f"Could not extract content: {error}"
             library.fail(source, request.title or path.stem, str(path), reason)
@@ -71,7 +71,7 @@ def embed_missing(source: str, library: Library, ctx: Context, *, before: float 
     total = library.count_bare(source, before)
     done, last = 0, -1
     while batch := library.bare(source, last, vectors.BATCH, before):
-        ctx.progress(begin + (100 - begin) * done / total, "Generating embeddings...", step="embed")
+        ctx.progress(round(begin + (100 - begin) * done / total, 1), "Generating embeddings...", step="embed")
         rows = vectors.embed([passage.text for passage in batch])
         marked = [Marked(source, p.position, row.tobytes()) for p, row in zip(batch, rows, strict=True)]
         library.keep(marked, vectors.MODEL)
@@ -93,11 +93,11 @@ def _is_done(source: str, library: Library, embed: bool) -> bool:
     )
 
 
-def _take_in(source: str, path: Path, title: str | None, library: Library, ctx: Context) -> None:
+def _take_in(source: str, path: Path, request: Source, library: Library, ctx: Context) -> None:
     ctx.progress(0, "Extracting text...", step="extract")
     with extract.opened(path) as document:
-        library.begin(source, title or document.title, str(path))
-        seen = _Seen(document.blocks, ctx)
+        library.begin(source, request.title or document.title, str(path))
+        seen = _Seen(document.blocks, _READ if request.embed else 100.0, ctx)
         kept = 0
         for batch in chunks.batches(chunks.passages(seen), _ROWS):
             library.add(source, kept, batch)
@@ -106,15 +106,16 @@ def _take_in(source: str, path: Path, title: str | None, library: Library, ctx: 
 
 
 class _Seen:
-    """The text of the blocks, counted and reported as it goes by."""
+    """The text of the blocks, counted and reported as it goes by; ``end`` is the percent at its end."""
 
-    def __init__(self, blocks: Iterator[extract.Block], ctx: Context) -> None:
+    def __init__(self, blocks: Iterator[extract.Block], end: float, ctx: Context) -> None:
         self.characters = 0
         self._blocks = blocks
+        self._end = end
         self._ctx = ctx
 
     def __iter__(self) -> Iterator[str]:
         for block in self._blocks:
             self.characters += len(block.text)
-            self._ctx.progress(_READ * block.done, "Extracting text...", step="extract")
+            self._ctx.progress(round(self._end * block.done, 1), "Extracting text...", step="extract")
             yield block.text

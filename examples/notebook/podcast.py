@@ -67,7 +67,9 @@ def speak(lines: Sequence[Line], wav: Path, ctx: Context) -> None:
     parts: list[Path] = []
     try:
         for number, line in enumerate(lines):
-            ctx.progress(5 + 95 * number / len(lines), f"Speaking line {number + 1} of {len(lines)}...", step="speak")
+            ctx.progress(
+                round(5 + 95 * number / len(lines), 1), f"Speaking line {number + 1} of {len(lines)}...", step="speak"
+            )
             part = folder / f"{number:04}.wav"
             speaker.say(line.text, line.speaker, part)
             parts.append(part)

@@ -216,14 +216,27 @@ def _read(name: str, value: Any, source: str) -> Any:
             return tuple(value.replace(",", " ").split()) if isinstance(value, str) else tuple(value)
         if kind is Path:
             return Path(value).absolute()
-        if kind is int and isinstance(value, bool):
-            raise ValueError("a number is needed")
+        if kind is int:
+            return _bounded(name, _whole(value), source)
         value = kind(value)
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{source}: {name}: {error}") from None
     if name in _CHOICES and value not in _CHOICES[name]:
         raise SettingsError(f"{source}: {name}: {value!r} is none of {', '.join(_CHOICES[name])}")
-    if value is not None and name in _LEAST and value < _LEAST[name]:
+    return _bounded(name, value, source)
+
+
+def _whole(value: Any) -> int:
+    try:
+        if not isinstance(value, bool):
+            return int(value)
+    except (ValueError, TypeError):
+        pass
+    raise ValueError(f"a whole number is needed, not {value!r}")
+
+
+def _bounded(name: str, value: Any, source: str) -> Any:
+    if name in _LEAST and value < _LEAST[name]:
         raise SettingsError(f"{source}: {name}: must be {_LEAST[name]:g} or more, not {value:g}")
     return value
 

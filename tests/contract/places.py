@@ -7,6 +7,7 @@ for the places that have it, so no test ever asks which driver it runs on.
 from __future__ import annotations
 
 import abc
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -55,6 +56,10 @@ class Place(abc.ABC):
         self._opened.append(store)
         return store
 
+    async def crash(self) -> Store:
+        """The power fails, the next boot opens what is left: everything that was answered, nothing half done."""
+        return await self.open()
+
     async def close(self) -> None:
         for store in self._opened:
             await store.close()
@@ -73,6 +78,17 @@ class SqlitePlace(Place):
 
     def advance(self, seconds: float) -> None:
         self.clock.advance(seconds)
+
+    async def crash(self) -> Store:
+        # what is in the files now, taken while the store that wrote them has them open, is what a crash would leave
+        image = self.folder / f"after-{len(self._opened)}"
+        image.mkdir()
+        for file in self.path.parent.glob(f"{self.path.name}*"):
+            if not file.name.endswith("-shm"):
+                shutil.copy(file, image / file.name)
+        await self.close()
+        self.path = image / self.path.name
+        return await self.open()
 
 
 PLACES: dict[str, type[Place]] = {"sqlite": SqlitePlace}

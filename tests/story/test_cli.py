@@ -30,14 +30,18 @@ def test_call_prints_the_result(daemon: Daemon) -> None:
 def test_words_are_read_as_the_types_say(daemon: Daemon) -> None:
     words = ["text=42", "number=2", "flag=yes", 'tags=["a", "b"]', 'extra={"k": [1]}']
     assert answer(daemon, "call", "shell.typed", *words) == ["42", 2.0, True, ["a", "b"], {"k": [1]}]
-    assert answer(daemon, "call", "process", "a=b.pdf", "false") == {"path": "a=b.pdf", "embed": False, "depth": None}
+    assert answer(daemon, "call", "process", "http://h/?a=b", "false") == {
+        "path": "http://h/?a=b",
+        "embed": False,
+        "depth": None,
+    }
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["convertPdf", "abc"], "shell.convertPdf: documentId: 'abc' is not an integer"),
-        (["convertPdf", "1", "mode=slow"], "mode: 'slow' is none of fast, best"),
+        (["convertPdf", "1", "mode=slow"], "shell.convertPdf: mode: 'slow' is none of "),
         (["convertPdf"], "documentId missing; it takes documentId, mode="),
         (["process", "pth=a.pdf"], "no argument 'pth' (did you mean path?)"),
         (["convertpfd", "1"], "did you mean shell.convertPdf?"),

@@ -24,14 +24,15 @@ def daemon() -> Iterator[Daemon]:
         yield daemon
 
 
-@pytest.fixture(scope="module")
-def full(daemon: Daemon) -> Iterator[list[str]]:
+@pytest.fixture
+def full(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """Both slots held, three jobs in line; the ids of the holders."""
-    jobs = [daemon.client.submit("shell.wait", gate="full") for _ in range(2)]
-    daemon.wait_here("full", 2)
-    jobs += [daemon.client.submit("shell.wait", gate="full") for _ in range(3)]
+    gate = request.node.name
+    jobs = [daemon.client.submit("shell.wait", gate=gate) for _ in range(2)]
+    daemon.wait_here(gate, 2)
+    jobs += [daemon.client.submit("shell.wait", gate=gate) for _ in range(3)]
     yield [job.id for job in jobs[:2]]
-    daemon.open_gate("full")
+    daemon.open_gate(gate)
     for job in jobs:
         job.wait(20)
 
@@ -57,7 +58,7 @@ def test_status_prints_the_figures_of_stats(daemon: Daemon, full: list[str]) -> 
     assert figure(text, "queued jobs") == str(stats["queued"]) == "3"
     for slot in stats["slots"]:
         assert slot["job"] in full
-        assert re.search(rf"^\s*{slot['pid']} shell.wait\s+{slot['job']}", text, re.MULTILINE)
+        assert re.search(rf"^\s*{slot['pid']}\s+shell.wait\s+{slot['job']}", text, re.MULTILINE)
     told = answer(daemon, "status", "--json")
     assert (told["state"], told["queued"], told["pid"]) == ("running", 3, daemon.router)
 
@@ -66,7 +67,7 @@ def test_top_shows_processes_slots_and_jobs(daemon: Daemon, full: list[str]) -> 
     text = typed(daemon, "top", "--once").stdout
     assert "2 of 2 slots busy  3 queued" in text
     for pid, kind in ((daemon.pid, "up"), (daemon.router, "router"), (daemon.zygote, "zygote")):
-        assert re.search(rf"^\s*{pid} {kind}\b", text, re.MULTILINE)
+        assert re.search(rf"^\s*{pid}\s+{kind}\b", text, re.MULTILINE)
     for id in full:
         assert id in text
     with Terminal(daemon, "top", "--interval", "0.1") as terminal:
@@ -134,8 +135,9 @@ def test_check_finds_what_is_wrong(daemon: Daemon, environ: dict[str, str], code
 
 def test_version_help_and_slips(daemon: Daemon) -> None:
     assert typed(daemon, "--version").stdout == f"stoker {__version__}\n"
-    for command in ("up", "call", "jobs", "top", "restart", "demo"):
-        assert re.search(rf"\b{command}\b", typed(daemon, "--help").stdout)
+    help = typed(daemon, "--help").stdout
+    for command in ("up", "worker", "call", "jobs", "top", "restart", "demo", "check"):
+        assert re.search(rf"^│ {command} ", help, re.MULTILINE)
     assert "status" in typed(daemon, "stauts", code=2).stderr
     assert "--limit" in typed(daemon, "jobs", "--limti", "3", code=2).stderr
     assert "_STOKER_COMPLETE" in typed(daemon, "--show-completion", "bash").stdout
@@ -182,7 +184,7 @@ def test_restart_waits_for_new_processes_and_stop_for_their_end(make: Make) -> N
     assert not any(alive(pid) for pid in pids)
     assert daemon.exit_code() == 0
 
-    for words in (["restart"], ["stop"], ["reload"], ["status"], ["health"], ["call", "convertPdf", "1"]):
+    for words in (["restart"], ["stop"], ["health"], ["call", "convertPdf", "1"]):
         done = typed(daemon, *words, code=3)
         assert "cannot reach the daemon at" in done.stderr  # V63, V103
         assert str(daemon.settings.socket_path) in done.stderr
@@ -231,7 +233,8 @@ def test_up_says_why_it_cannot(make: Make) -> None:
     daemon = make("shell")
     assert "no application given" in typed(daemon, "up", code=4).stderr
     assert "another daemon listens on" in typed(daemon, "up", "shell", code=6).stderr
-    assert "there is no module" in typed(daemon, "--socket", "other.sock", "up", "nowhere", code=4).stderr
+    elsewhere = ["up", "nowhere", "--socket", "other.sock", "--store", "other.db"]
+    assert "there is no module 'nowhere'" in typed(daemon, *elsewhere, code=4).stderr
     assert "tcp://host:port" in typed(daemon, "up", "shell", "--listen", "8080", code=2).stderr
 
 

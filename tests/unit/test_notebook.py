@@ -128,6 +128,12 @@ def shelf(read_all: tuple[Path, list[Indexed]], monkeypatch: pytest.MonkeyPatch)
     return read_all[0]
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors without a meaning, for tests where it plays no part."""
+    monkeypatch.setattr(vectors, "embed", lambda texts: vectors.unpack([bytes(4 * 384)] * len(texts)))
+
+
 def process(path: Path, notes: Notes | None = None, **options: Any) -> Indexed:
     with job(notes) as ctx:
         return commands.process_source(Source(path=str(path), **options), ctx)
@@ -205,7 +211,7 @@ def test_scripts_and_styles_of_a_page_are_not_read(shelf: Path) -> None:
         assert hidden not in text
 
 
-def test_progress_is_told_in_order(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_told_in_order(home: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors, "BATCH", 2)
     notes = Notes()
     process(BEES, notes)
@@ -279,7 +285,7 @@ def test_a_failure_is_forgotten_when_the_document_is_mended(home: Path, tmp_path
     assert rows(home, "select state, error from sources") == [("indexed", None)]
 
 
-def test_an_interrupted_job_goes_on_where_it_was(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_job_goes_on_where_it_was(home: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors, "BATCH", 1)
     notes = Notes()
     notes.interrupt = ("Generating embeddings...", CancelRequested("enough"))
@@ -340,7 +346,7 @@ def test_a_single_item_is_found_like_a_document(home: Path) -> None:
     assert [hit.source for hit in find("Where is the shed key?")] == [first]
 
 
-def test_rebuilding_submits_a_job_for_each_source_which_embeds_it_once(home: Path, tmp_path: Path) -> None:
+def test_rebuilding_submits_a_job_for_each_source_which_embeds_it_once(home: Path, quick: None, tmp_path: Path) -> None:
     for number in range(2):
         (tmp_path / f"{number}.txt").write_text(f"The boat leaves at {number} o'clock.")
         process(tmp_path / f"{number}.txt")

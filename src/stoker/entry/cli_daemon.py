@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import subprocess
 import sys
@@ -13,16 +12,12 @@ from typing import Annotated, Any
 
 import psutil
 import typer
-from rich.status import Status
 
 import stoker
-from stoker.client import offline
 from stoker.entry import session, show
 from stoker.entry.options import Json
 from stoker.entry.session import Session
 from stoker.model.errors import AlreadyRunning, DaemonSilent, DaemonUnavailable, StokerError
-from stoker.store import statements
-from stoker.store.sqlite import SqliteStore
 
 LOOK_EVERY = 0.05
 RESTART_WITHIN = 120.0
@@ -142,16 +137,24 @@ def _waiting(text: str, json: bool) -> Iterator[None]:
     if json or not console.is_terminal:
         yield
         return
+    from rich.status import Status
+
     with Status(text, console=console):
         yield
 
 
 def migrate(ctx: typer.Context, json: Json = False) -> None:
     """Bring the store to this version. The daemon does so by itself when it starts; this is for doing it before."""
+    from stoker.client import offline
+    from stoker.store import statements
+    from stoker.store.sqlite.connection import Connection
+
     path = session.of(ctx).settings().store_path
     try:
         with offline.held(path):
-            asyncio.run(_migrate(path))
+            connection = Connection(path, writing=True)
+            connection.migrate()
+            connection.close()
     except AlreadyRunning:
         raise AlreadyRunning(f"a daemon works on {path}, so it has this daemon's version; nothing to do") from None
     version = len(statements.migrations("sqlite"))
@@ -159,12 +162,6 @@ def migrate(ctx: typer.Context, json: Json = False) -> None:
         show.data({"store": str(path), "version": version})
     else:
         show.say(f"{path} has version {version}")
-
-
-async def _migrate(path: Path) -> None:
-    store = SqliteStore(path)
-    await store.open()
-    await store.close()
 
 
 def bench(

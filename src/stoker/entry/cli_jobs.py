@@ -11,7 +11,7 @@ import typer
 
 from stoker.client import core
 from stoker.client.sync import JobHandle
-from stoker.entry import arguments, details, exits, live, options, session, show
+from stoker.entry import arguments, details, exits, options, session, show
 from stoker.entry.options import Json
 from stoker.entry.session import Session
 from stoker.model.errors import DaemonUnavailable, StokerError
@@ -96,6 +96,8 @@ def call(
     if no_wait or not _waits(line, request.command):
         _submitted(line, request, json)
         return
+    from stoker.entry import live
+
     record = live.call(line, request, quiet=quiet or json)
     show.document(core.result(record))
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from stoker.entry import details, exits, session, show
-from stoker.entry import top as watching
+from stoker.entry.arguments import Shape
 from stoker.entry.options import Json
 from stoker.entry.session import Session
 from stoker.model.errors import DaemonUnavailable
 from stoker.model.quantities import show_seconds, show_size
-from stoker.store.base import Counts
-from stoker.store.sqlite import reading
-from stoker.store.sqlite.connection import Connection
+
+if TYPE_CHECKING:
+    from stoker.store.base import Counts
 
 
 def status(ctx: typer.Context, json: Json = False) -> None:
@@ -80,6 +80,9 @@ def _stopped(line: Session, gone: DaemonUnavailable, json: bool) -> None:
 
 def _counts(line: Session) -> Counts | None:
     """The figures of the store, read without a daemon; None when there is none that can be read."""
+    from stoker.store.sqlite import reading
+    from stoker.store.sqlite.connection import Connection
+
     path = line.settings().store_path
     if not path.is_file():
         return None
@@ -99,6 +102,8 @@ def top(
     interval: Annotated[float, typer.Option("--interval", "-n", min=0.1, help="Seconds between frames.")] = 1.0,
 ) -> None:
     """Processes, slots, jobs and rates, live. Ctrl-C leaves."""
+    from stoker.entry import top as watching
+
     client = session.of(ctx).client
     if once or not sys.stdout.isatty():
         watching.once(client)
@@ -129,8 +134,6 @@ def _seconds(value: float | None) -> str:
 
 def commands(ctx: typer.Context, json: Json = False) -> None:
     """What can be run, with its arguments and limits."""
-    from stoker.entry.arguments import Shape
-
     found = session.of(ctx).commands()
     if json:
         show.data(found)

@@ -1,4 +1,8 @@
-"""Commands that start something: up, worker, demo, check."""
+"""Commands that start something: up, worker, demo, check.
+
+Here and in the modules beside it, what only one command needs is imported by that command: every other one starts
+faster without it.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,7 @@ import msgspec
 import typer
 
 from stoker import settings as settings_module
-from stoker.entry import check as checking
-from stoker.entry import demo as showing
 from stoker.entry import session, show
-from stoker.entry import worker as working
 from stoker.entry.options import Json
 from stoker.model.errors import AppError
 from stoker.settings import Settings
@@ -94,6 +95,8 @@ def worker(
     With ENABLE_WORKER=false in the environment it only says so and idles, so that a supervisor leaves it alone.
     DEBUG=true shows debug lines.
     """
+    from stoker.entry import worker as working
+
     line = session.of(ctx)
     if not working.enabled(os.environ):
         sys.exit(working.idle())
@@ -114,6 +117,8 @@ def check(ctx: typer.Context, json: Json = False) -> None:
     The application is imported in a process of its own, the store is only looked at. The exit code is that of the
     first thing found wrong.
     """
+    from stoker.entry import check as checking
+
     findings = checking.run(session.of(ctx))
     if json:
         show.data(findings)
@@ -127,6 +132,8 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End when everything is done.")] = False,
 ) -> None:
     """Watch the example application read real documents and answer a question."""
+    from stoker.entry import demo as showing
+
     raise typer.Exit(showing.run(session.of(ctx), once=once))
 
 

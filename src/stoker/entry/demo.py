@@ -112,6 +112,7 @@ def _start(settings: Settings) -> subprocess.Popen[bytes]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STOKER_")}
     repository = str(Path(stoker.__file__).parents[2])
     environ["PYTHONPATH"] = os.pathsep.join([repository, *filter(None, [environ.get("PYTHONPATH")])])
+    environ.update(settings_module.as_environ(settings, settings_module.load({"root": settings.root}, environ={})))
     environ["STOKER_RESOLVED"] = msgspec.json.encode(settings, enc_hook=str).decode()
     with (settings.root / "daemon.log").open("wb") as log:
         return subprocess.Popen(

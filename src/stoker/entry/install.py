@@ -128,11 +128,11 @@ def find(instance: str, root: Path, user: str, cwd: Path) -> Place:
     for path in (project, *executable()):
         if _AWKWARD.search(str(path)):
             raise SettingsError(f"{path}: a path with such characters cannot stand in a unit; use a plain one")
-    owner, group = account(user, project)
-    place = Place(root, str(project.relative_to(root)), owner, group)
+    place = Place(root, str(project.relative_to(root)), user, "")
     if len(place.unit("service")) > NAME_MAX:
         raise SettingsError(f"{place.instance} is too long for the name of a unit, which has {NAME_MAX} characters")
-    return place
+    owner, group = account(user, project)
+    return msgspec.structs.replace(place, user=owner, group=group)
 
 
 def account(user: str, project: Path) -> tuple[str, str]:
@@ -278,7 +278,9 @@ def _read(path: Path) -> str | None:
 
 
 def _differs(path: Path, there: str, wanted: str) -> str:
-    lines = difflib.unified_diff(there.splitlines(), wanted.splitlines(), str(path), "what would be written", "", "", 0)
+    lines = difflib.unified_diff(
+        there.splitlines(), wanted.splitlines(), str(path), "what would be written", n=0, lineterm=""
+    )
     return (
         f"{path} is there and differs; --force replaces it, for every project that uses it. For one project alone use "
         "`systemctl edit stoker@….service`.\n" + "\n".join(lines)
@@ -295,7 +297,7 @@ def activate(place: Place, *, reload: bool) -> str | None:
     for words in ([["daemon-reload"]] if reload else []) + [["enable", unit], ["start", unit]]:
         done = subprocess.run([systemctl, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip() or f"exit {done.returncode}"
+            said = (done.stderr or done.stdout).strip().rstrip(".") or f"exit {done.returncode}"
             return f"systemctl {shlex.join(words)}: {said}. The units are written; {by_hand}"
     return None
 

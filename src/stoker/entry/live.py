@@ -209,7 +209,8 @@ async def watch(client: AsyncClient, handle: AsyncJobHandle[object], view: View)
         while True:
             try:
                 async for event in handle.events(after):
-                    if waiting.cancel():
+                    if after == 0:
+                        waiting.cancel()
                         view.waits("")
                     after = event.offset
                     view.event(event)

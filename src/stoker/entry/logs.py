@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -21,9 +22,11 @@ class Tee:
         self._file = file
 
     def _both(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
-        if self._file is not None:
-            print(message, file=self._file, flush=True)
+        for stream in (sys.stderr, self._file):
+            # a reader that went away, a full disk: the work goes on without its log
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    print(message, file=stream, flush=True)
 
     msg = log = debug = info = warn = warning = error = critical = exception = _both
 

@@ -79,6 +79,7 @@ class Pool:
         self._spares: deque[Worker] = deque()
         self._waiting: deque[Attempt] = deque()
         self._inline: dict[int, Attempt] = {}
+        self._suspects: set[str] = set()
         self.commands: dict[str, CommandSpec] = {}
         self.fork_refused: str | None = None
         self.started = 0
@@ -156,7 +157,7 @@ class Pool:
                 self._zygote.send(attempt.assign)
                 attempt.begin(Inline(self._zygote), self._settings().kill_grace)
             case isolation:
-                self._resident(isolation).assign(attempt, self._settings().kill_grace)
+                self._resident(isolation, attempt.job.id).assign(attempt, self._settings().kill_grace)
 
     def withdraw(self, attempt: Attempt) -> bool:
         """Take back an attempt that no process has got yet; False if one has."""
@@ -169,7 +170,7 @@ class Pool:
         """The attempt said how it ended; its slot may be claimed for."""
         if isinstance(attempt.place, Worker):
             attempt.place.ended(attempt)
-            if not attempt.place.alone and attempt.place.zygote.retiring and not attempt.place.attempts:
+            if attempt.place.superfluous:
                 attempt.place.release()
         self._inline.pop(attempt.run, None)
 
@@ -227,7 +228,12 @@ class Pool:
         """Consumers that got a job and are not reaped yet."""
         return sum(1 for worker in self._workers.values() if worker.alone and worker.used)
 
-    def _resident(self, isolation: Isolation) -> Worker:
+    def _resident(self, isolation: Isolation, job: str) -> Worker:
+        if job in self._suspects:
+            self._suspects.remove(job)
+            worker = self._fork(isolation, 1)
+            worker.single = True
+            return worker
         for worker in self._workers.values():
             if worker.isolation == isolation and worker.room > 0:
                 return worker
@@ -259,13 +265,17 @@ class Pool:
     def _died(self, frame: Died) -> None:
         worker = self._workers.get(frame.worker)
         if worker is not None:
-            self._bury(worker, cause(frame.status, alone=worker.alone))
+            self._bury(worker, cause(frame.status, alone=worker.alone or worker.single))
 
     def _bury(self, worker: Worker, outcome: Outcome) -> None:
         del self._workers[worker.number]
         if worker in self._spares:
             self._spares.remove(worker)
-        for attempt in worker.died():
-            self._on_lost(attempt, attempt.fate(outcome))
+        left = [(attempt, attempt.fate(outcome)) for attempt in worker.died()]
+        if not worker.alone and all(fate is outcome for _, fate in left):
+            # one of them may be what kills a resident: each has its next attempt by itself, so that it tells
+            self._suspects.update(attempt.job.id for attempt, _ in left)
+        for attempt, fate in left:
+            self._on_lost(attempt, fate)
         self._match()
         self._on_room()

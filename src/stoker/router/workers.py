@@ -42,6 +42,8 @@ class Worker:
         self.attempts: dict[int, Attempt] = {}
         self.used = False
         self.dead = False
+        self.single = False
+        """A resident for one job only, which was there when another resident died."""
         self._pid: int | None = None
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -72,9 +74,14 @@ class Worker:
     @property
     def room(self) -> int:
         """How many more jobs it can take now."""
-        if self.dead or self.zygote.retiring or (self.alone and self.used):
+        if self.dead or self.zygote.retiring or ((self.alone or self.single) and self.used):
             return 0
         return self.slots - len(self.attempts)
+
+    @property
+    def superfluous(self) -> bool:
+        """Whether it is a resident that gets nothing more to do."""
+        return not self.alone and (self.zygote.retiring or self.single) and not self.attempts
 
     def born(self, pid: int) -> None:
         self._pid = pid

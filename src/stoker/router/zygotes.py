@@ -24,6 +24,8 @@ log = structlog.get_logger(role="zygote")
 
 PRIVATE = frozenset({"STOKER_TOKEN", "STOKER_STORE", "STOKER_RESOLVED", "STOKER_FAILPOINTS", "NOTIFY_SOCKET"})
 """Variables that jobs have no business with."""
+MANAGERS = ("LISTEN_", "WATCHDOG_")
+"""Beginnings of those that a service manager means for the daemon alone."""
 
 
 class Zygote:
@@ -123,7 +125,7 @@ class Zygote:
 
 def environment(base: Mapping[str, str], settings: Settings, plan: Plan) -> dict[str, str]:
     """What the zygote and every job inherit: the user's variables and the way back to this daemon, no secrets of it."""
-    kept = {name: value for name, value in base.items() if name not in PRIVATE and not name.startswith("LISTEN_")}
+    kept = {name: value for name, value in base.items() if name not in PRIVATE and not name.startswith(MANAGERS)}
     kept["STOKER_ROOT"] = str(settings.root)
     kept["STOKER_SOCKET"] = str(settings.socket_path)
     kept["STOKER_PLAN"] = msgspec.json.encode(plan).decode()

@@ -1,0 +1,273 @@
+"""A state machine on a real store: any order of what clients, daemons, reapers and crashes do (M1, M3, M5).
+
+STOKER_TEST_STEPS sets how many steps are taken in all; the default takes some seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from stoker.model import settle
+from stoker.model.command import Backoff, CommandSpec
+from stoker.model.errors import IdConflict, WrongState
+from stoker.model.event import EventKind, NewEvent
+from stoker.model.job import Claimed, State, Submission, Submitted
+from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Retry, Returned, Snoozed
+from stoker.store.base import Filter, Quota, Report, Settlement, Store
+from tests.contract.model import Oracle
+from tests.contract.places import PLACES, Place
+
+STEPS = int(os.environ.get("STOKER_TEST_STEPS", "3000"))
+STEPS_EACH = 50
+MEMORY = "/dev/shm"
+"""Where files need no disk: this test is about order, others are about durability."""
+LEASE = 10.0
+LIMITS = {"app.a:k": 1, "app.a:l": 2}
+RETRIES = 2
+COMMANDS = {name: CommandSpec(name=name, backoff=Backoff(retries=RETRIES, base=1.0)) for name in ("app.a", "app.b")}
+FAULT = Fault("ValueError", "broken")
+OUTCOMES: dict[str, Outcome] = {
+    "done": Done(b"1"),
+    "retry": Retry(FAULT),
+    "retry now": Retry(FAULT, 0.0),
+    "snoozed": Snoozed(3.0),
+    "failed": Failed(FAULT),
+    "cancelled": Cancelled("by the handler"),
+    "lost": Lost(FAULT, Blame.JOB),
+    "returned": Returned(),
+}
+EXCUSED = {"snoozed", "returned"}
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """``kind`` is set by the test. What was ever claimed is kept, so that every old fence is tried again."""
+
+    kind: type[Place]
+    claims: Bundle[Claimed] = Bundle("claims")
+    stale: Bundle[Claimed] = Bundle("stale")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = Path(tempfile.mkdtemp(prefix="stoker-machine-", dir=MEMORY if os.path.isdir(MEMORY) else None))
+        self.place = self.kind(self.folder)
+        self.store: Store = self.runner.run(self.place.open())
+        self.oracle = Oracle()
+        self.boot = 1
+        self.made = 0
+
+    def teardown(self) -> None:
+        self.runner.run(self.place.close())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+    def do(self, awaitable: Any) -> Any:
+        async def wait() -> Any:
+            return await awaitable()
+
+        return self.runner.run(wait())
+
+    @property
+    def owner(self) -> str:
+        return f"boot-{self.boot}"
+
+    # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @rule(
+        command=st.sampled_from(sorted(COMMANDS)),
+        key=st.sampled_from([None, *LIMITS]),
+        delay=st.sampled_from([None, 0.0, 4.0, 15.0]),
+        priority=st.integers(-1, 1),
+        expires=st.sampled_from([None, None, 7.0]),
+        count=st.integers(1, 3),
+    )
+    def submit(
+        self, command: str, key: str | None, delay: float | None, priority: int, expires: float | None, count: int
+    ) -> None:
+        now = self.store.now()
+        new = []
+        for _ in range(count):
+            self.made += 1
+            id, at = f"j{self.made}", None if delay is None else now + delay
+            gate = {"key": key, "key_limit": LIMITS.get(key or "", 1)}
+            more: dict[str, Any] = {"run_at": at, "priority": priority, "expires": expires, **gate}
+            new.append(Submission(id=id, command=command, input=b"%d" % self.made, **more))
+        answers = self.do(lambda: self.store.submit(new))
+        assert answers == [Submitted(one.id, self.oracle.submit(one, now)) for one in new]
+
+    @rule(data=st.data(), other=st.booleans())
+    def submit_again(self, data: st.DataObject, other: bool) -> None:
+        """The reply was lost; or the id is taken for something else by mistake."""
+        if self.oracle.jobs:
+            new = self.oracle.jobs[data.draw(st.sampled_from(sorted(self.oracle.jobs)))].new
+            if other:
+                new = Submission(id=new.id, command=new.command, input=b'"other"')
+            (answer,) = self.do(lambda: self.store.submit([new]))
+            assert isinstance(answer, IdConflict) if other else answer == Submitted(new.id, False)
+
+    @rule(data=st.data(), reason=st.sampled_from(["first", "second"]))
+    def cancel(self, data: st.DataObject, reason: str) -> None:
+        if self.oracle.jobs:
+            id = data.draw(st.sampled_from(sorted(self.oracle.jobs)))
+            self.oracle.cancel(id, reason, self.store.now())
+            job = self.do(lambda: self.store.cancel(id, reason))
+            assert job.state is self.oracle.jobs[id].state
+
+    @rule(data=st.data())
+    def retry(self, data: st.DataObject) -> None:
+        if self.oracle.jobs:
+            id = data.draw(st.sampled_from(sorted(self.oracle.jobs)))
+            if self.oracle.jobs[id].state.ended:
+                self.do(lambda: self.store.retry(id))
+                self.oracle.retry(id, self.store.now())
+            else:
+                with pytest.raises(WrongState):
+                    self.do(lambda: self.store.retry(id))
+
+    @rule(name=st.sampled_from(["app.a", "app", "*"]))
+    def pause_or_resume(self, name: str) -> None:
+        if name in self.oracle.pauses:
+            self.oracle.pauses.discard(name)
+            assert self.do(lambda: self.store.resume(name)) is True
+        else:
+            self.oracle.pauses.add(name)
+            self.do(lambda: self.store.pause(name))
+
+    # ── daemons ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @rule(target=claims, total=st.integers(1, 4), rooms=st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    def claim(self, total: int, rooms: tuple[int, int]) -> Any:
+        now = self.store.now()
+        quotas = [Quota(name, room) for name, room in zip(sorted(COMMANDS), rooms, strict=True)]
+        before = {job.id: job for job in self.do(lambda: self.store.jobs(Filter(limit=1000)))}
+        found: list[Claimed] = self.do(lambda: self.store.claim(self.owner, LEASE, quotas, total))
+        line = sorted(
+            (-entry.new.priority, before[id].seq, id)
+            for id, entry in self.oracle.jobs.items()
+            if self.oracle.may_be_claimed(entry, now) and before[id].waits == "slot"
+        )
+        expected: list[str] = []
+        left = dict(zip(sorted(COMMANDS), rooms, strict=True))
+        for _, _, id in line:
+            command = self.oracle.jobs[id].new.command
+            if left[command] and len(expected) < total:
+                left[command] -= 1
+                expected.append(id)
+        assert [one.id for one in found] == expected
+        for one in found:
+            self.oracle.claim(one, self.owner, now + LEASE)
+            entry = self.oracle.jobs[one.id]
+            assert (one.attempt, one.fence, one.input) == (entry.attempt, entry.fence, entry.new.input)
+            assert entry.starts <= 1 + RETRIES + entry.excused, "started more often than allowed"
+        return multiple(*found)
+
+    @rule(target=stale, claimed=consumes(claims), word=st.sampled_from(sorted(OUTCOMES)), twice=st.booleans())
+    def settle(self, claimed: Claimed, word: str, twice: bool) -> Claimed:
+        entry = self.oracle.jobs[claimed.id]
+        cancel = entry.cancel if self.oracle.is_current(claimed) else None
+        self._settle(claimed, OUTCOMES[word], cancel=cancel, excused=word in EXCUSED)
+        if twice:
+            self._settle(claimed, OUTCOMES[word], cancel=cancel, excused=False)
+        return claimed
+
+    @rule(claimed=stale, word=st.sampled_from(sorted(OUTCOMES)))
+    def settle_late(self, claimed: Claimed, word: str) -> None:
+        assert not self._settle(claimed, OUTCOMES[word], cancel=None, excused=False), "an old fence was accepted"
+
+    def _settle(self, claimed: Claimed, outcome: Outcome, *, cancel: str | None, excused: bool) -> bool:
+        now = self.store.now()
+        spec = COMMANDS[claimed.command]
+        ending = settle.after(claimed, outcome, spec, now=now, chance=0.5, cancel=cancel)
+        (taken,) = self.do(lambda: self.store.settle([Settlement(claimed.seq, claimed.fence, ending)]))
+        assert taken == self.oracle.settle(claimed, ending, now, excused=excused)
+        return bool(taken)
+
+    @rule(claimed=st.one_of(claims, stale))
+    def report(self, claimed: Claimed) -> None:
+        event = NewEvent(EventKind.LOG, self.store.now(), b"1")
+        (taken,) = self.do(lambda: self.store.report([Report(claimed.seq, claimed.fence, (event,))]))
+        assert taken == self.oracle.is_current(claimed)
+        self.oracle.jobs[claimed.id].events += taken
+        assert len(self.do(lambda: self.store.events(claimed.id))) == self.oracle.jobs[claimed.id].events
+
+    @rule()
+    def renew(self) -> None:
+        until = self.store.now() + LEASE
+        mine = [
+            entry for entry in self.oracle.jobs.values() if entry.state is State.RUNNING and entry.owner == self.owner
+        ]
+        assert self.do(lambda: self.store.renew(self.owner, LEASE)) == len(mine)
+        for entry in mine:
+            entry.lease_until = until
+
+    @rule()
+    def mend(self) -> None:
+        """The reaper: everything that nobody works on begins again, or is given up."""
+        now = self.store.now()
+        found: list[Claimed] = self.do(lambda: self.store.abandoned(self.owner))
+        lost = {
+            id for id, entry in self.oracle.jobs.items() if entry.state is State.RUNNING and entry.lease_until < now
+        }
+        foreign = {
+            id for id, entry in self.oracle.jobs.items() if entry.state is State.RUNNING and entry.owner != self.owner
+        }
+        assert lost <= {one.id for one in found} <= lost | foreign
+        for claimed in found:
+            assert self.oracle.is_current(claimed)
+            assert self._settle(claimed, Lost(FAULT, Blame.HOUSE), cancel=None, excused=True)
+
+    @rule(seconds=st.sampled_from([0.5, 3.0, 8.0, 20.0]))
+    def tick(self, seconds: float) -> None:
+        self.place.advance(seconds)
+
+    @rule()
+    def promote(self) -> None:
+        assert self.do(lambda: self.store.promote()) == self.oracle.promote(self.store.now())
+
+    @rule()
+    def expire(self) -> None:
+        expected = self.oracle.expire(self.store.now())
+        assert sorted(self.do(lambda: self.store.expire())) == sorted(expected)
+
+    @rule()
+    def crash_and_reopen(self) -> None:
+        self.boot += 1
+        self.store = self.runner.run(self.place.crash())
+
+    @invariant()
+    def the_store_is_what_it_should_be(self) -> None:
+        found = self.do(lambda: self.store.jobs(Filter(limit=1000)))
+        self.oracle.check(found, LIMITS)
+
+
+@pytest.mark.parametrize("kind", PLACES.values(), ids=PLACES.keys())
+def test_any_order_of_events_keeps_the_promises(kind: type[Place]) -> None:
+    machine = type("Machine", (StoreMachine,), {"kind": kind})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=max(1, STEPS // STEPS_EACH),
+            stateful_step_count=STEPS_EACH,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
