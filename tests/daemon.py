@@ -98,7 +98,7 @@ class Daemon:
         self,
         *apps: str,
         user: int | None = None,
-        wrapper: Sequence[str] = (),
+        prefix_argv: Sequence[str] = (),
         environ: dict[str, str] | None = None,
         failpoints: Sequence[str] = (),
         **settings: Any,
@@ -106,8 +106,8 @@ class Daemon:
         self.folder = Path(tempfile.mkdtemp(prefix="st-", dir="/tmp"))
         self.apps = apps
         self.failpoints = failpoints
-        self._wrapper = list(wrapper)
-        self._environ = environ or {}
+        self.prefix = list(prefix_argv)
+        self.more_environ = dict(environ or {})
         self._given = {**TEST_SETTINGS, **settings}
         self._keeper: subprocess.Popen[bytes] | None = None
         self._said = b""
@@ -130,7 +130,7 @@ class Daemon:
         if self.failpoints:
             plans = (f"{point}={self._charge(point.partition(':')[0])}" for point in self.failpoints)
             kept["STOKER_FAILPOINTS"] = " ".join(plans)
-        return {**kept, **self._environ}
+        return {**kept, **self.more_environ}
 
     @property
     def settings(self) -> Settings:
@@ -141,7 +141,7 @@ class Daemon:
         self._end_keeper()
         with open(self.folder / "log.txt", "ab") as log:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(KEEPER), *self._wrapper, *UP, *self.apps],
+                [sys.executable, "-I", "-S", str(KEEPER), *self.prefix, *UP, *self.apps],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=self.folder, env=self.environ,
             )  # fmt: skip
         self._said = b""

@@ -24,7 +24,7 @@ def provider_env(ctx: Context, library: Library) -> Iterator[None]:
         yield
         return
     own = library.keys(ctx.user)
-    with ctx.environment({variable: own.get(provider, "") for provider, variable in VARIABLES.items()}):
+    with ctx.environment({variable: own.get(provider) for provider, variable in VARIABLES.items()}):
         yield
 
 

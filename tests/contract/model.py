@@ -51,6 +51,10 @@ class Oracle:
         self.jobs: dict[str, Entry] = {}
         self.pauses: set[str] = set()
 
+    def ids(self, *states: State) -> list[str]:
+        """The jobs in these states, or all."""
+        return [id for id, entry in self.jobs.items() if not states or entry.state in states]
+
     def submit(self, new: Submission, now: float) -> bool:
         """Whether a new job comes of it."""
         if new.id in self.jobs:

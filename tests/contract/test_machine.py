@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hypothesis.stateful import (
     consumes,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -29,7 +31,7 @@ from stoker.model import settle
 from stoker.model.command import Backoff, CommandSpec
 from stoker.model.errors import IdConflict, WrongState
 from stoker.model.event import EventKind, NewEvent
-from stoker.model.job import Claimed, State, Submission, Submitted
+from stoker.model.job import ENDED, Claimed, State, Submission, Submitted
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Retry, Returned, Snoozed
 from stoker.store.base import Filter, Quota, Report, Settlement, Store
 from tests.contract.model import Oracle
@@ -39,7 +41,9 @@ STEPS = int(os.environ.get("STOKER_TEST_STEPS", "3000"))
 STEPS_EACH = 50
 MEMORY = "/dev/shm"
 """Where files need no disk: this test is about order, others are about durability."""
-LEASE = 10.0
+JOBS_MAX = 8
+"""Few jobs, so that much happens to each."""
+LEASE = 5.0
 LIMITS = {"app.a:k": 1, "app.a:l": 2}
 RETRIES = 2
 COMMANDS = {name: CommandSpec(name=name, backoff=Backoff(retries=RETRIES, base=1.0)) for name in ("app.a", "app.b")}
@@ -55,6 +59,11 @@ OUTCOMES: dict[str, Outcome] = {
     "returned": Returned(),
 }
 EXCUSED = {"snoozed", "returned"}
+
+
+def some(*states: State) -> Callable[[StoreMachine], bool]:
+    """Whether there are jobs in these states: a step that could do nothing is not taken."""
+    return lambda machine: bool(machine.oracle.ids(*states))
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -96,9 +105,10 @@ class StoreMachine(RuleBasedStateMachine):
         key=st.sampled_from([None, *LIMITS]),
         delay=st.sampled_from([None, 0.0, 4.0, 15.0]),
         priority=st.integers(-1, 1),
-        expires=st.sampled_from([None, None, 7.0]),
-        count=st.integers(1, 3),
+        expires=st.sampled_from([None, 7.0]),
+        count=st.integers(1, 4),
     )
+    @precondition(lambda self: len(self.oracle.jobs) < JOBS_MAX)
     def submit(
         self, command: str, key: str | None, delay: float | None, priority: int, expires: float | None, count: int
     ) -> None:
@@ -114,38 +124,40 @@ class StoreMachine(RuleBasedStateMachine):
         assert answers == [Submitted(one.id, self.oracle.submit(one, now)) for one in new]
 
     @rule(data=st.data(), other=st.booleans())
+    @precondition(some())
     def submit_again(self, data: st.DataObject, other: bool) -> None:
         """The reply was lost; or the id is taken for something else by mistake."""
-        if self.oracle.jobs:
-            new = self.oracle.jobs[data.draw(st.sampled_from(sorted(self.oracle.jobs)))].new
-            if other:
-                new = Submission(id=new.id, command=new.command, input=b'"other"')
-            (answer,) = self.do(lambda: self.store.submit([new]))
-            assert isinstance(answer, IdConflict) if other else answer == Submitted(new.id, False)
+        new = self.oracle.jobs[data.draw(st.sampled_from(sorted(self.oracle.jobs)))].new
+        if other:
+            new = Submission(id=new.id, command=new.command, input=b'"other"')
+        (answer,) = self.do(lambda: self.store.submit([new]))
+        assert isinstance(answer, IdConflict) if other else answer == Submitted(new.id, False)
 
     @rule(data=st.data(), reason=st.sampled_from(["first", "second"]))
+    @precondition(some(State.NEW, State.RUNNING))
     def cancel(self, data: st.DataObject, reason: str) -> None:
-        if self.oracle.jobs:
-            id = data.draw(st.sampled_from(sorted(self.oracle.jobs)))
-            self.oracle.cancel(id, reason, self.store.now())
-            job = self.do(lambda: self.store.cancel(id, reason))
-            assert job.state is self.oracle.jobs[id].state
+        id = data.draw(st.sampled_from(self.oracle.ids(State.NEW, State.RUNNING)))
+        self.oracle.cancel(id, reason, self.store.now())
+        job = self.do(lambda: self.store.cancel(id, reason))
+        assert job.state is self.oracle.jobs[id].state
 
     @rule(data=st.data())
+    @precondition(some())
     def retry(self, data: st.DataObject) -> None:
-        if self.oracle.jobs:
-            id = data.draw(st.sampled_from(sorted(self.oracle.jobs)))
-            if self.oracle.jobs[id].state.ended:
+        ended = self.oracle.ids(*ENDED)
+        id = data.draw(st.sampled_from(ended or self.oracle.ids()))
+        if ended:
+            self.do(lambda: self.store.retry(id))
+            self.oracle.retry(id, self.store.now())
+        else:
+            with pytest.raises(WrongState):
                 self.do(lambda: self.store.retry(id))
-                self.oracle.retry(id, self.store.now())
-            else:
-                with pytest.raises(WrongState):
-                    self.do(lambda: self.store.retry(id))
 
-    @rule(name=st.sampled_from(["app.a", "app", "*"]))
+    @rule(name=st.sampled_from(["app.a", "app.b", "app", "*"]))
     def pause_or_resume(self, name: str) -> None:
-        if name in self.oracle.pauses:
-            self.oracle.pauses.discard(name)
+        if self.oracle.pauses:
+            (name,) = self.oracle.pauses
+            self.oracle.pauses.clear()
             assert self.do(lambda: self.store.resume(name)) is True
         else:
             self.oracle.pauses.add(name)
@@ -153,7 +165,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     # ── daemons ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    @rule(target=claims, total=st.integers(1, 4), rooms=st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    @rule(target=claims, total=st.integers(1, 4), rooms=st.tuples(st.integers(0, 4), st.integers(1, 4)))
+    @precondition(some(State.NEW))
     def claim(self, total: int, rooms: tuple[int, int]) -> Any:
         now = self.store.now()
         quotas = [Quota(name, room) for name, room in zip(sorted(COMMANDS), rooms, strict=True)]
@@ -179,16 +192,39 @@ class StoreMachine(RuleBasedStateMachine):
             assert entry.starts <= 1 + RETRIES + entry.excused, "started more often than allowed"
         return multiple(*found)
 
-    @rule(target=stale, claimed=consumes(claims), word=st.sampled_from(sorted(OUTCOMES)), twice=st.booleans())
-    def settle(self, claimed: Claimed, word: str, twice: bool) -> Claimed:
-        entry = self.oracle.jobs[claimed.id]
-        cancel = entry.cancel if self.oracle.is_current(claimed) else None
+    @rule(target=claims)
+    @precondition(some(State.NEW))
+    def claim_all(self) -> Any:
+        return self.claim(1000, (1000, 1000))
+
+    @rule(target=claims, seconds=st.sampled_from([1.0, 4.0]))
+    @precondition(some(State.NEW))
+    def go_on(self, seconds: float) -> Any:
+        """A while passes in which all goes well: what is due is found due, and claimed."""
+        self.place.advance(seconds)
+        self.promote()
+        return self.claim(1000, (1000, 1000))
+
+    @rule(
+        target=stale,
+        claimed=consumes(claims),
+        word=st.sampled_from(sorted(OUTCOMES)),
+        twice=st.booleans(),
+        heard=st.booleans(),
+    )
+    def settle(self, claimed: Claimed, word: str, twice: bool, heard: bool = True) -> Claimed:
+        """``heard`` is whether the daemon knows that somebody asked to cancel the job."""
+        cancel = self.oracle.jobs[claimed.id].cancel if heard and self.oracle.is_current(claimed) else None
         self._settle(claimed, OUTCOMES[word], cancel=cancel, excused=word in EXCUSED)
         if twice:
             self._settle(claimed, OUTCOMES[word], cancel=cancel, excused=False)
         return claimed
 
-    @rule(claimed=stale, word=st.sampled_from(sorted(OUTCOMES)))
+    @rule(target=stale, claimed=consumes(claims), now=st.booleans())
+    def give_back(self, claimed: Claimed, now: bool) -> Claimed:
+        return self.settle(claimed, "returned" if now else "snoozed", twice=False)
+
+    @rule(claimed=stale, word=st.sampled_from(["done", "failed", "retry now"]))
     def settle_late(self, claimed: Claimed, word: str) -> None:
         assert not self._settle(claimed, OUTCOMES[word], cancel=None, excused=False), "an old fence was accepted"
 
@@ -200,7 +236,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert taken == self.oracle.settle(claimed, ending, now, excused=excused)
         return bool(taken)
 
-    @rule(claimed=st.one_of(claims, stale))
+    @rule(claimed=claims)
     def report(self, claimed: Claimed) -> None:
         event = NewEvent(EventKind.LOG, self.store.now(), b"1")
         (taken,) = self.do(lambda: self.store.report([Report(claimed.seq, claimed.fence, (event,))]))
@@ -208,7 +244,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.oracle.jobs[claimed.id].events += taken
         assert len(self.do(lambda: self.store.events(claimed.id))) == self.oracle.jobs[claimed.id].events
 
+    @rule(claimed=stale)
+    def report_late(self, claimed: Claimed) -> None:
+        self.report(claimed)
+
     @rule()
+    @precondition(some(State.RUNNING))
     def renew(self) -> None:
         until = self.store.now() + LEASE
         mine = [
@@ -219,6 +260,7 @@ class StoreMachine(RuleBasedStateMachine):
             entry.lease_until = until
 
     @rule()
+    @precondition(some(State.RUNNING))
     def mend(self) -> None:
         """The reaper: everything that nobody works on begins again, or is given up."""
         now = self.store.now()
@@ -235,19 +277,23 @@ class StoreMachine(RuleBasedStateMachine):
             assert self._settle(claimed, Lost(FAULT, Blame.HOUSE), cancel=None, excused=True)
 
     @rule(seconds=st.sampled_from([0.5, 3.0, 8.0, 20.0]))
+    @precondition(some(State.NEW, State.RUNNING))
     def tick(self, seconds: float) -> None:
         self.place.advance(seconds)
 
     @rule()
+    @precondition(some(State.NEW))
     def promote(self) -> None:
         assert self.do(lambda: self.store.promote()) == self.oracle.promote(self.store.now())
 
     @rule()
+    @precondition(some(State.NEW))
     def expire(self) -> None:
         expected = self.oracle.expire(self.store.now())
         assert sorted(self.do(lambda: self.store.expire())) == sorted(expected)
 
     @rule()
+    @precondition(some(State.RUNNING))
     def crash_and_reopen(self) -> None:
         self.boot += 1
         self.store = self.runner.run(self.place.crash())

@@ -9,10 +9,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from stoker import JobHandle
 from stoker._version import __version__
+from stoker.wire.records import moment
 from tests.daemon import Daemon, alive, process, until
 from tests.story.conftest import Make
 from tests.terminal import STOKER, Terminal, answer, typed
@@ -28,7 +31,7 @@ def daemon() -> Iterator[Daemon]:
 def full(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[list[str]]:
     """Both slots held, three jobs in line; the ids of the holders."""
     gate = request.node.name
-    jobs = [daemon.client.submit("shell.wait", gate=gate) for _ in range(2)]
+    jobs: list[JobHandle[Any]] = [daemon.client.submit("shell.wait", gate=gate) for _ in range(2)]
     daemon.wait_here(gate, 2)
     jobs += [daemon.client.submit("shell.wait", gate=gate) for _ in range(3)]
     yield [job.id for job in jobs[:2]]
@@ -83,8 +86,6 @@ def test_stats_are_averages_and_failure_rates(daemon: Daemon) -> None:
         daemon.client.submit(f"shell.{name}").wait(20)
     rows = {row["command"]: row for row in answer(daemon, "stats", "--json")}
     done = daemon.client.jobs(command="shell.quiet", status="completed", limit=100)
-    from stoker.wire.records import moment
-
     hand = sum(moment(job.completed_at or "") - moment(job.created) for job in done) / len(done)
     assert rows["shell.quiet"]["seconds"] == pytest.approx(hand, abs=0.002)
     assert (rows["shell.quiet"]["failure_rate"], rows["shell.boom"]["failure_rate"]) == (0, 100)
@@ -204,7 +205,7 @@ def test_restart_waits_for_new_processes_and_stop_for_their_end(make: Make) -> N
 
 def test_stop_now_gives_running_jobs_back(make: Make) -> None:
     daemon = make("shell")
-    job = daemon.client.submit("shell.wait", gate="later")
+    job: JobHandle[Any] = daemon.client.submit("shell.wait", gate="later")
     daemon.wait_here("later")
     typed(daemon, "stop", "--now")
     assert daemon.exit_code() == 0

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,10 +102,18 @@ class Supervised:
     def pid(self) -> int:
         """Of the worker, when it is RUNNING."""
         match = until(lambda: re.search(r"RUNNING\s+pid (\d+)", self.ctl("status", "worker")), 30.0, "worker RUNNING")
+        assert match is not None
         return int(match[1])
 
     def client(self) -> Client:
         return Client(settings=settings_module.load({"root": str(self.folder)}, environ={}))
+
+    def tell(self) -> dict[str, Any]:
+        """What a job says of its process, when the worker answers."""
+        with self.client() as client:
+            until(client.try_connect, 30.0, "the worker answers")
+            told: dict[str, Any] = client.call("open_notebook.tell")
+            return told
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -128,14 +137,12 @@ def test_the_section_of_the_document_is_taken_as_it_stands(supervised: Supervise
     section = (EXAMPLE / "supervisord.single.conf").read_text()
     assert "passenv=SURREAL_URL," in section
     assert "priority=20  # Starts after SurrealDB and API" in section
-    assert re.search(r"^worker\s+in use\s+auto\s+\d+:20$", supervised.ctl("avail"), re.MULTILINE)
     supervised.heard("spawned: 'worker'")
+    assert re.search(r"^worker\s+in use\s+auto\s+\d+:20$", supervised.ctl("avail"), re.MULTILINE)
     spawned = [name for _, line in supervised.lines for name in re.findall(r"spawned: '(\w+)'", line)]
     assert spawned == ["surrealdb", "api", "worker"]
     supervised.pid()
-    with supervised.client() as client:
-        told = client.call("open_notebook.tell")
-    assert told["key"] == "sk-not-in-passenv"
+    assert supervised.tell()["key"] == "sk-not-in-passenv"
 
 
 def test_it_runs_only_after_startsecs_and_speaks_at_once(supervised: Supervised) -> None:
@@ -149,22 +156,19 @@ def test_it_runs_only_after_startsecs_and_speaks_at_once(supervised: Supervised)
     assert supervised.lines[running][0] - supervised.lines[spawned][0] >= STARTSECS
     assert supervised.lines[ready][0] - supervised.lines[spawned][0] < 15, "cut short when the store is ready"
     before = len(supervised.lines)
-    with supervised.client() as client:
-        client.call("open_notebook.tell")
+    supervised.tell()
     supervised.heard("Command completed successfully", after=before)
 
 
 def test_a_killed_worker_comes_back(supervised: Supervised) -> None:
     """O28, O37, O58."""
-    first = supervised.pid()
+    first, old = supervised.pid(), supervised.tell()["pid"]
     before = len(supervised.lines)
-    with supervised.client() as client:
-        old = client.call("open_notebook.tell")["pid"]
-        os.kill(first, signal.SIGKILL)
-        supervised.heard("exited: worker (terminated by SIGKILL; not expected)", after=before)
-        supervised.heard("success: worker entered RUNNING state", after=before)
-        assert supervised.pid() != first
-        assert client.call("open_notebook.tell")["pid"] != old
+    os.kill(first, signal.SIGKILL)
+    supervised.heard("exited: worker (terminated by SIGKILL; not expected)", after=before)
+    supervised.heard("success: worker entered RUNNING state", after=before)
+    assert supervised.pid() != first
+    assert supervised.tell()["pid"] != old
     until(lambda: not alive(old), what="the old resident is gone")
 
 

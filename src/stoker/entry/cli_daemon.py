@@ -8,9 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import psutil
 import typer
 
 import stoker
@@ -18,6 +17,9 @@ from stoker.entry import session, show
 from stoker.entry.options import Json
 from stoker.entry.session import Session
 from stoker.model.errors import AlreadyRunning, DaemonSilent, DaemonUnavailable, StokerError
+
+if TYPE_CHECKING:
+    import psutil
 
 LOOK_EVERY = 0.05
 RESTART_WITHIN = 120.0
@@ -100,6 +102,8 @@ def stop(
     json: Json = False,
 ) -> None:
     """Stop the daemon when the running jobs have ended, and wait until it is gone. Nothing that waits is lost."""
+    import psutil
+
     line = session.of(ctx)
     stats = line.client.stats()
     with _waiting(f"waiting for {show.count(stats['running'], 'running job')}", json), line.client.line() as talk:
@@ -121,6 +125,8 @@ def stop(
 
 def _processes(router: int) -> list[psutil.Process]:
     """The router and the process that stays above it, where they can be seen from here."""
+    import psutil
+
     found = []
     with contextlib.suppress(psutil.Error):
         found.append(psutil.Process(router))

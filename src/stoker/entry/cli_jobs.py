@@ -234,7 +234,6 @@ def _request(line: Session, command: str, words: list[str] | None, input: str | 
 
 
 def _submitted(line: Session, request: Request, json: bool) -> None:
-    up = line.client.try_connect()
     handle: JobHandle[Any] = line.client.submit_request(request.command, request)
     if json:
         show.data({"id": handle.id, "created": handle.created})
@@ -242,7 +241,7 @@ def _submitted(line: Session, request: Request, json: bool) -> None:
     print(handle.id)
     if not handle.created:
         show.say("that job was there already", err=True)
-    elif not up:
+    elif not line.client.try_connect():
         show.say("no daemon runs; the job is stored and runs when one starts", err=True)
 
 

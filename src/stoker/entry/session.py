@@ -23,6 +23,7 @@ class Session:
         self.socket: str | None = None
         self.json = False
         self._client: Client | None = None
+        self._commands: list[dict[str, Any]] | None = None
 
     def settings(self, **flags: Any) -> Settings:
         """The settings, with the flags that were given. Raises SettingsError."""
@@ -50,9 +51,10 @@ class Session:
         return self._client
 
     def commands(self) -> list[dict[str, Any]]:
-        """What the daemon can run. Raises DaemonUnavailable."""
-        found: list[dict[str, Any]] = self.client.ask("commands", list[dict[str, Any]])
-        return found
+        """What the daemon can run, asked once. Raises DaemonUnavailable."""
+        if self._commands is None:
+            self._commands = self.client.ask("commands", list[dict[str, Any]])
+        return self._commands
 
 
 def of(ctx: typer.Context) -> Session:

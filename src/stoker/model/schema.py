@@ -14,6 +14,7 @@ import sys
 import typing
 import zlib
 from collections.abc import Callable, Mapping
+from os import PathLike, fspath
 from typing import Any, Protocol
 
 import msgspec
@@ -82,6 +83,8 @@ def _any_model(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if dump is not None:
         return dump(mode="json")
+    if isinstance(value, PathLike):
+        return fspath(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 

@@ -159,13 +159,15 @@ class Attempt:
             self._timer.cancel()
         return True
 
-    def say(self, kind: EventKind, at: float, data: bytes) -> None:
-        """Keep an event until the next report; past the job's bound on output it is dropped, with one mark."""
+    def say(self, kind: EventKind, at: float, data: bytes, size: int | None = None) -> None:
+        """Keep an event until the next report; past the job's bound on output it is dropped, with one mark. ``size`` is
+        what it counts for, when that is not its length as JSON."""
         if kind is not EventKind.PROGRESS:
-            if len(data) > self._room:
+            size = len(data) if size is None else size
+            if size > self._room:
                 self.cut(at)
                 return
-            self._room -= len(data)
+            self._room -= size
         self._keep(kind, at, data)
 
     @property

@@ -44,9 +44,9 @@ class Claimer:
             self.wake()
 
     def wake(self) -> None:
-        """Something may be ready."""
+        """Something may be ready. Where nothing could start, nothing is asked; room that comes free asks then."""
         self._wanted = self._more = True
-        if self._task is None and not self.stopped:
+        if self._task is None and not self.stopped and self.quotas():
             self._task = asyncio.get_running_loop().create_task(self._claim())
 
     async def stop(self) -> None:

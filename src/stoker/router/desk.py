@@ -66,6 +66,7 @@ class Desk:
         self._dirty: dict[int, Attempt] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._settling: set[asyncio.Task[None]] = set()
+        self._ending: set[tuple[int, int]] = set()
         self.pool: Pool | None = None
 
     @property
@@ -76,6 +77,12 @@ class Desk:
     @property
     def attempts(self) -> list[Attempt]:
         return list(self._attempts.values())
+
+    def holds(self, job: Claimed) -> bool:
+        """Whether this very attempt runs here, or its end is being written; its lease may have run out meanwhile (the
+        machine slept), and still nobody may take it for lost."""
+        attempt = self._by_job.get(job.id)
+        return (attempt is not None and attempt.job.fence == job.fence) or (job.seq, job.fence) in self._ending
 
     def begin(self, job: Claimed) -> None:
         """A job was claimed: give it to the pool."""
@@ -203,6 +210,7 @@ class Desk:
             events = (*events, _again(self._store.now(), job, outcome, ending))
         reports = [Report(job.seq, job.fence, events, progress)] if events or progress else []
         self._tell(job, outcome, ending)
+        self._ending.add((job.seq, job.fence))
         self._spawn(self._write(job, reports, ending))
 
     def _spawn(self, work: Any) -> None:
@@ -223,6 +231,7 @@ class Desk:
                 break
             log.error("an ending could not be written; trying again", job=job.id, error=str(taken))
             await asyncio.sleep(SETTLE_AGAIN)
+        self._ending.discard((job.seq, job.fence))
         failpoint.hit("after-settle")
         if not taken[0]:
             log.warning("a late ending was refused", job=job.id, fence=job.fence)

@@ -88,7 +88,7 @@ class Keeper:
 
     async def reap(self) -> int:
         """Settle attempts that nobody works on; the fence decides if that is still so when it is written."""
-        lost = await self._store.abandoned(self._boot)
+        lost = [job for job in await self._store.abandoned(self._boot) if not self._desk.holds(job)]
         failpoint.hit("before-reap")
         for job in lost:
             log.warning("a lost job was found", job=job.id, command=job.command, attempt=job.attempt)

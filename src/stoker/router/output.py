@@ -85,9 +85,10 @@ class Pipe:
         room = attempt.room
         if room <= 0:
             return attempt.cut(self._clock())
-        text = self._decoder.decode(data[:room])
+        kept = data[:room]
+        text = self._decoder.decode(kept)
         if text:
-            attempt.say(self._kind, self._clock(), msgspec.json.encode(text))
+            attempt.say(self._kind, self._clock(), msgspec.json.encode(text), len(kept))
         if len(data) > room:
             attempt.cut(self._clock())
         return None

@@ -130,9 +130,9 @@ class Context:
         return self._exits.enter_context(manager)
 
     @contextlib.contextmanager
-    def environment(self, values: Mapping[str, str]) -> Iterator[None]:
+    def environment(self, values: Mapping[str, str | None]) -> Iterator[None]:
         """Have ``values`` in ``os.environ`` within the block, for this job alone: another job never sees them, also
-        where both share a process."""
+        where both share a process. None hides a variable."""
         with environ.private(values):
             yield
 

@@ -13,8 +13,8 @@ import contextvars
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
 
-_overlay: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("stoker_environ")
-_NOTHING: Mapping[str, str] = {}
+_overlay: contextvars.ContextVar[Mapping[str, str | None]] = contextvars.ContextVar("stoker_environ")
+_NOTHING: Mapping[str, str | None] = {}
 
 
 class PrivateEnviron(MutableMapping[str, str]):
@@ -25,7 +25,12 @@ class PrivateEnviron(MutableMapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         own = _overlay.get(_NOTHING)
-        return own[name] if name in own else self._shared[name]
+        if name not in own:
+            return self._shared[name]
+        value = own[name]
+        if value is None:
+            raise KeyError(name)
+        return value
 
     def __setitem__(self, name: str, value: str) -> None:
         self._shared[name] = value
@@ -35,7 +40,7 @@ class PrivateEnviron(MutableMapping[str, str]):
 
     def __iter__(self) -> Iterator[str]:
         own = _overlay.get(_NOTHING)
-        yield from own
+        yield from (name for name, value in own.items() if value is not None)
         yield from (name for name in self._shared if name not in own)
 
     def __len__(self) -> int:
@@ -53,8 +58,9 @@ def install() -> None:
 
 
 @contextlib.contextmanager
-def private(values: Mapping[str, str]) -> Iterator[None]:
-    """Have ``values`` in ``os.environ`` within the block, for this job alone; afterwards all is as it was."""
+def private(values: Mapping[str, str | None]) -> Iterator[None]:
+    """Have ``values`` in ``os.environ`` within the block, for this job alone; afterwards all is as it was. None means
+    that the variable is not there."""
     if isinstance(os.environ, PrivateEnviron):
         token = _overlay.set({**_overlay.get(_NOTHING), **values})
         try:
@@ -63,12 +69,16 @@ def private(values: Mapping[str, str]) -> Iterator[None]:
             _overlay.reset(token)
         return
     before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+    _set(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set(before)
+
+
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 
 import msgspec
 
@@ -22,6 +22,8 @@ from stoker.run.joblog import JobHandler, belongs_to
 from stoker.wire.frames import Assign, Progressed, Said
 
 R = TypeVar("R")
+Answers: TypeAlias = Mapping[str, Any]
+"""What the daemon would say, by method."""
 RESULT_MAX = 1 << 30
 
 
@@ -107,9 +109,22 @@ class Result(Generic[R]):
         self.events: list[tuple[str, Any]] = [(one["event"], one["data"]) for one in recorder.of(EventKind.EMIT)]
 
 
+@overload
 def run_inline(
-    command: Command[..., R], /, *args: Any, attempt: int = 1, answers: Mapping[str, Any] | None = None, **kwargs: Any
-) -> Result[R]:
+    command: Command[..., Coroutine[Any, Any, R]], /, *args: Any, attempt: int = ..., answers: Answers | None = ...,
+    **kwargs: Any,
+) -> Result[R]: ...  # fmt: skip
+
+
+@overload
+def run_inline(
+    command: Command[..., R], /, *args: Any, attempt: int = ..., answers: Answers | None = ..., **kwargs: Any
+) -> Result[R]: ...
+
+
+def run_inline(
+    command: Command[..., Any], /, *args: Any, attempt: int = 1, answers: Answers | None = None, **kwargs: Any
+) -> Result[Any]:
     """Run a handler here, with a context that remembers.
 
     Input is checked and passes through JSON as it would in a job. ``user`` and ``tags`` go beside it. What the handler
@@ -122,7 +137,7 @@ def run_inline(
 
 
 async def arun_inline(
-    command: Command[..., Any], /, *args: Any, attempt: int = 1, answers: Mapping[str, Any] | None = None, **kwargs: Any
+    command: Command[..., Any], /, *args: Any, attempt: int = 1, answers: Answers | None = None, **kwargs: Any
 ) -> Result[Any]:
     """The same from a coroutine, on the loop that runs."""
     inline = _Inline(command, args, kwargs, attempt, answers or {})
@@ -139,7 +154,7 @@ class _Inline(Generic[R]):
 
     def __init__(
         self, command: Command[..., R], args: Sequence[Any], kwargs: dict[str, Any], attempt: int,
-        answers: Mapping[str, Any],
+        answers: Answers,
     ) -> None:  # fmt: skip
         inputs, options = core.split_options(command.signature.parameters, kwargs)
         request = core.request(command, args, inputs, options)

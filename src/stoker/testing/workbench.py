@@ -7,8 +7,7 @@ import contextlib
 import tempfile
 import threading
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
@@ -19,8 +18,6 @@ import msgspec
 
 from stoker import settings as settings_module
 from stoker.client import offline, product
-from stoker.client.aio import AsyncClient, AsyncJobHandle
-from stoker.client.sync import Client
 from stoker.model import ids, settle
 from stoker.model.clock import FakeClock
 from stoker.model.command import Command
@@ -34,8 +31,8 @@ from stoker.run import executor
 from stoker.run.executor import Run
 from stoker.store.base import Filter, Quota, Report, Settlement
 from stoker.store.sqlite import SqliteStore
+from stoker.testing.clients import AsyncBenchClient, BenchClient
 from stoker.testing.inline import RESULT_MAX, Asked, Recorder, listening
-from stoker.wire import messages
 from stoker.wire.frames import Assign
 from stoker.wire.records import JobRecord, event_record, job_record
 
@@ -150,16 +147,29 @@ class Workbench:
                 return job_record(self._do(lambda: self._store.retry(id)))
         raise UnknownMethod(f"a workbench does not answer {method!r}; it needs a daemon")
 
-    def until_ended(self, id: str, seconds: float | None) -> None:
-        """Run jobs until this one has ended, or the clock would have to go on for more than so many seconds."""
+    def run_until_ended(self, id: str, seconds: float | None) -> None:
+        """Run jobs until this one has ended, or so many seconds of the clock have passed; none for 0 seconds."""
         end = None if seconds is None else self.clock.wall() + seconds
-        while not self.job(id).ended and (job := self._next(True, [], end)) is not None:
+        while (job := self._before(id, end)) is not None:
             self._perform(job)
 
-    async def auntil_ended(self, id: str, seconds: float | None) -> None:
+    async def arun_until_ended(self, id: str, seconds: float | None) -> None:
+        """The same, with coroutines run on the loop that runs."""
         end = None if seconds is None else self.clock.wall() + seconds
-        while not self.job(id).ended and (job := self._next(True, [], end)) is not None:
+        while (job := self._before(id, end)) is not None:
             await self._aperform(job)
+
+    def _before(self, id: str, end: float | None) -> Claimed | None:
+        """The next job on the way to the end of this one; None when it has ended or the time is over."""
+        if self.job(id).ended or (end is not None and end <= self.clock.wall()):
+            return None
+        job = self._next(True, [], end)
+        if job is None:
+            if end is None:
+                found = self.job(id)
+                raise StokerError(f"{found.name} {id} is {found.status}, nothing is due, so waiting would not end")
+            self.clock.advance(end - self.clock.wall())
+        return job
 
     def _next(self, future: bool, ran: list[str], end: float | None = None) -> Claimed | None:
         """Claim the next job that may run; noted in ``ran``."""
@@ -257,82 +267,6 @@ class Loop:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-class BenchClient(Client):
-    """The client that ``command.submit`` and its kin use within a workbench."""
-
-    def __init__(self, bench: Workbench) -> None:
-        super().__init__(settings=bench.settings)
-        self._bench = bench
-
-    def ask(self, method: str, kind: type[Any] = object, *, timeout: float | None = None, **params: Any) -> Any:
-        if method == "wait":
-            self._bench.until_ended(params["job"], params.get("seconds"))
-        return _read(self._bench.answer(method, params), kind)
-
-    def submit_requests(
-        self, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
-    ) -> list[Submitted | Exception]:
-        self._bench.learn(list(commands.values()))
-        return [self._bench.submit(request) for request in requests]
-
-    @contextlib.contextmanager
-    def line(self, timeout: float | None = None) -> Iterator[Any]:
-        yield BenchLine(self._bench)
-
-
-class BenchLine:
-    """A conversation that follows one job: it runs, and then all it said is there to be read."""
-
-    def __init__(self, bench: Workbench) -> None:
-        self._bench = bench
-        self._inbox: deque[messages.Event] = deque()
-
-    def ask(self, _method: str, params: Mapping[str, Any], _kind: type[Any]) -> None:
-        topic = f"job:{params['job']}"
-        self._bench.until_ended(params["job"], None)
-        for event in self._bench.answer("events", params):
-            self._inbox.append(messages.Event("event", msgspec.Raw(msgspec.json.encode(event)), topic))
-        self._inbox.append(messages.Event("end", messages.EMPTY, topic))
-
-    def next(self) -> messages.Event:
-        return self._inbox.popleft()
-
-
-class AsyncBenchClient(AsyncClient):
-    """The same for coroutines."""
-
-    def __init__(self, bench: Workbench) -> None:
-        super().__init__(settings=bench.settings)
-        self._bench = bench
-
-    async def submit_request(self, command: Command[..., Any] | str, request: Request) -> AsyncJobHandle[Any]:
-        if isinstance(command, Command):
-            self._bench.learn((command,))
-        return await super().submit_request(command, request)
-
-    async def submit_many(
-        self, command: Command[..., Any] | str, inputs: Sequence[Any], **options: Any
-    ) -> list[AsyncJobHandle[Any]]:
-        if isinstance(command, Command):
-            self._bench.learn((command,))
-        return await super().submit_many(command, inputs, **options)
-
-    async def connected(self) -> Any:
-        raise StokerError("a workbench streams to no coroutine; await bench.adrain(), then ask for the job's events")
-
-    async def _again(self, method: str, params: Any, kind: type[T]) -> T:
-        if method == "wait":
-            await self._bench.auntil_ended(params["job"], params.get("seconds"))
-        if isinstance(params, Request):
-            return _read(self._bench.submit(params), kind)
-        return _read(self._bench.answer(method, params), kind)
-
-
-def _read(value: Any, kind: type[T]) -> T:
-    """The answer as it would come over the wire."""
-    return msgspec.json.decode(msgspec.json.encode(value), type=kind)
 
 
 def drain(

@@ -85,8 +85,11 @@ def inherited(environ: Mapping[str, str]) -> list[socket.socket]:
     """The sockets systemd passed to this very process (``LISTEN_PID``, ``LISTEN_FDS``)."""
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return []
-    count = int(environ.get("LISTEN_FDS", "0"))
-    return [socket.socket(fileno=fd) for fd in range(LISTEN_FDS_START, LISTEN_FDS_START + count)]
+    try:
+        count = int(environ.get("LISTEN_FDS", "0"))
+        return [socket.socket(fileno=fd) for fd in range(LISTEN_FDS_START, LISTEN_FDS_START + count)]
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"LISTEN_FDS={environ.get('LISTEN_FDS')}: no such sockets were passed on: {error}") from None
 
 
 def check_inherited(socks: list[socket.socket], configured: Path) -> None:

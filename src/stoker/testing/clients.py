@@ -1,0 +1,99 @@
+"""The clients that code under test gets within a workbench: the same methods, answered without a daemon."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from stoker.client.aio import AsyncClient, AsyncJobHandle
+from stoker.client.sync import Client
+from stoker.model.command import Command
+from stoker.model.errors import StokerError
+from stoker.model.job import Submitted
+from stoker.model.request import Request
+from stoker.wire import messages
+
+if TYPE_CHECKING:
+    from stoker.testing.workbench import Workbench
+
+T = TypeVar("T")
+
+
+class BenchClient(Client):
+    """The client that ``command.submit`` and its kin use within a workbench."""
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__(settings=bench.settings)
+        self._bench = bench
+
+    def ask(self, method: str, kind: type[Any] = object, *, timeout: float | None = None, **params: Any) -> Any:
+        if method == "wait":
+            self._bench.run_until_ended(params["job"], params.get("seconds"))
+        return _read(self._bench.answer(method, params), kind)
+
+    def submit_requests(
+        self, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
+    ) -> list[Submitted | Exception]:
+        self._bench.learn(list(commands.values()))
+        return [self._bench.submit(request) for request in requests]
+
+    @contextlib.contextmanager
+    def line(self, timeout: float | None = None) -> Iterator[Any]:
+        yield BenchLine(self._bench)
+
+
+class BenchLine:
+    """A conversation that follows one job: it runs, and then all it said is there to be read."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._inbox: deque[messages.Event] = deque()
+
+    def ask(self, _method: str, params: Mapping[str, Any], _kind: type[Any]) -> None:
+        topic = f"job:{params['job']}"
+        self._bench.run_until_ended(params["job"], None)
+        for event in self._bench.answer("events", params):
+            self._inbox.append(messages.Event("event", msgspec.Raw(msgspec.json.encode(event)), topic))
+        self._inbox.append(messages.Event("end", messages.EMPTY, topic))
+
+    def next(self) -> messages.Event:
+        return self._inbox.popleft()
+
+
+class AsyncBenchClient(AsyncClient):
+    """The same for coroutines."""
+
+    def __init__(self, bench: Workbench) -> None:
+        super().__init__(settings=bench.settings)
+        self._bench = bench
+
+    async def submit_request(self, command: Command[..., Any] | str, request: Request) -> AsyncJobHandle[Any]:
+        if isinstance(command, Command):
+            self._bench.learn((command,))
+        return await super().submit_request(command, request)
+
+    async def submit_many(
+        self, command: Command[..., Any] | str, inputs: Sequence[Any], **options: Any
+    ) -> list[AsyncJobHandle[Any]]:
+        if isinstance(command, Command):
+            self._bench.learn((command,))
+        return await super().submit_many(command, inputs, **options)
+
+    async def connected(self) -> Any:
+        raise StokerError("a workbench streams to no coroutine; await bench.adrain(), then ask for the job's events")
+
+    async def _again(self, method: str, params: Any, kind: type[T]) -> T:
+        if method == "wait":
+            await self._bench.arun_until_ended(params["job"], params.get("seconds"))
+        if isinstance(params, Request):
+            return _read(self._bench.submit(params), kind)
+        return _read(self._bench.answer(method, params), kind)
+
+
+def _read(value: Any, kind: type[T]) -> T:
+    """The answer as it would come over the wire."""
+    return msgspec.json.decode(msgspec.json.encode(value), type=kind)

@@ -1,0 +1,197 @@
+"""Running it: figures, logs, limits of the system, and several daemons side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.daemon import Daemon, RawClient, until
+from tests.nobody import NOBODY, as_other, wrapper
+from tests.story.conftest import Make
+
+TEXT_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z +(router|zygote|consumer|resident|web|up) +\w+ +\S.*")
+ACTIVATE = """
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+os.dup2(listener.detach(), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with Daemon("story", consumers_max=2) as daemon:
+        yield daemon
+
+
+def test_the_figures(daemon: Daemon) -> None:
+    """V57-V59, V90, O75: uptime grows with the clock; busy, queued and finished jobs are counted right."""
+    first, begun = daemon.client.stats(), time.monotonic()
+    jobs = [daemon.client.submit("story.wait", {"gate": "figures"}) for _ in range(5)]
+    daemon.wait_here("figures", 2)
+    stats = daemon.client.stats()
+    assert (stats["consumers"], stats["queued"], stats["running"]) == (2, 3, 2)
+    assert stats["submitted"] - first["submitted"] == 5
+    assert {slot["pid"] for slot in stats["slots"]} == set(daemon.here("figures"))
+    daemon.open_gate("figures")
+    for job in jobs:
+        job.wait(20)
+    later, took = daemon.client.stats(), time.monotonic() - begun
+    assert later["completed"] - first["completed"] == 5
+    assert later["uptime"] - first["uptime"] == pytest.approx(took, abs=0.2)
+    assert (later["pid"], later["zygote"]) == (daemon.router, daemon.zygote)
+
+
+def test_prometheus_text(daemon: Daemon) -> None:
+    """V57-V59: the same figures as a page that Prometheus reads: each metric explained, each line of the format."""
+    daemon.client.call("story.double", number=1)
+    page = daemon.client.ask("metrics", str)
+    lines = page.splitlines()
+    names = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    assert {"stoker_jobs", "stoker_slots", "stoker_attempts_total", "stoker_healthy"} <= names
+    for line in lines:
+        assert re.fullmatch(r"# (HELP|TYPE) \w+ .+|\w+(\{[^}]*\})? -?[\d.]+", line), line
+    assert "stoker_healthy 1" in lines
+    (done,) = [line for line in lines if line.startswith('stoker_attempts_total{command="story.double"')]
+    assert int(done.split()[-1]) >= 1
+
+
+def test_log_lines_have_three_parts(daemon: Daemon) -> None:
+    """V100, O81-O83: a time, the role of the process, the message; every line; and the wording of the rows."""
+    daemon.client.submit("story.fail", {"message": "Rate limit exceeded"}).wait(20)
+    daemon.client.call("story.double", number=1)
+    until(lambda: "Command failed: ValueError: Rate limit exceeded" in daemon.log())
+    lines = daemon.log().splitlines()
+    assert [line for line in lines if not TEXT_LINE.fullmatch(line)] == []
+    assert {"router", "consumer"} <= {line.split()[1] for line in lines}
+    assert any("Command completed successfully" in line for line in lines)
+
+
+def test_debug_lines_appear_only_when_asked_for(daemon: Daemon, make: Make) -> None:
+    """O23, O81: DEBUG=true, or the level."""
+    assert "Processing command" not in daemon.log()
+    talkative = make("story", environ={"DEBUG": "true"})
+    talkative.client.call("story.double", number=1)
+    assert "Processing command story.double" in talkative.log()
+
+
+def test_a_log_file_only_when_set(daemon: Daemon, make: Make) -> None:
+    """V97-V99: by default no file anywhere; with the key set the lines are there too; JSON for programs."""
+    assert {path.name for path in daemon.settings.folder.iterdir()} <= {
+        "stoker.db", "stoker.db-wal", "stoker.db-shm", "stoker.db.lock", "stoker.sock",
+    }  # fmt: skip
+    written = make("story", log_file="worker.log", log_format="json")
+    written.client.call("story.double", number=1)
+    until(lambda: "Command completed" in written.file("worker.log").read_text())
+    lines = [json.loads(line) for line in written.file("worker.log").read_text().splitlines()]
+    assert {"timestamp", "role", "level", "event"} <= set.intersection(*(set(line) for line in lines))
+
+
+def test_two_daemons_side_by_side(daemon: Daemon, make: Make) -> None:
+    """V87: two folders, two daemons; jobs, files and sockets do not meet."""
+    other = make("story")
+    job = daemon.client.submit("story.note", {"file": "mine.txt", "text": "x"})
+    job.wait(20)
+    assert daemon.file("mine.txt").exists()
+    assert not other.file("mine.txt").exists()
+    assert [record.id for record in other.client.jobs()] == []
+    assert other.client.stats()["node"] == daemon.client.stats()["node"]
+    assert other.client.stats()["boot"] != daemon.client.stats()["boot"]
+    other.stop()
+    assert daemon.client.call("story.double", number=1) == 2
+
+
+def test_an_inherited_socket_is_served(make: Make) -> None:
+    """V82, V83: as systemd would: the socket is there before anything runs, the first connection waits and is
+    answered, and the daemon takes nobody's socket away when it leaves."""
+    daemon = make("story", begin=False)
+    daemon.settings.folder.mkdir(mode=0o700)
+    path = str(daemon.settings.socket_path)
+    daemon.prefix = [sys.executable, "-I", "-S", "-c", ACTIVATE, path]
+    daemon.start(wait=False)
+    until(lambda: os.path.exists(path))
+    with RawClient(path) as raw:
+        raw.send({"type": "init", "role": "script"})
+        assert raw.call(1, "story.double", number=4)["data"] == 8
+    assert daemon.stop() == 0
+    assert os.path.exists(path)
+
+
+def test_an_inherited_socket_elsewhere_is_refused(make: Make) -> None:
+    """V10: the unit and the setting disagree: it refuses to start and names both paths."""
+    daemon = make("story", begin=False)
+    wrong = str(daemon.file("wrong.sock"))
+    daemon.prefix = [sys.executable, "-I", "-S", "-c", ACTIVATE, wrong]
+    daemon.start(wait=False)
+    assert daemon.exit_code() == 2
+    assert wrong in daemon.log()
+    assert str(daemon.settings.socket_path) in daemon.log()
+    assert "Traceback" not in daemon.log()
+
+
+def test_it_tells_the_service_manager(make: Make) -> None:
+    """V81: READY=1 when it is ready and not before, STOPPING=1 when it leaves; over sd_notify's datagram."""
+    daemon = make("story", begin=False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notes:
+        notes.bind(str(daemon.file("notify")))
+        notes.settimeout(20)
+        daemon.more_environ["NOTIFY_SOCKET"] = str(daemon.file("notify"))
+        daemon.start(wait=False)
+        said = ""
+        while "READY=1" not in said:
+            said += notes.recv(4096).decode() + "\n"
+        assert daemon.client.try_connect()
+        assert f"MAINPID={daemon.pid}" in said
+        daemon.send(15)
+        while "STOPPING=1" not in said:
+            said += notes.recv(4096).decode() + "\n"
+    assert daemon.exit_code() == 0
+
+
+def test_the_process_limit_is_raised(make: Make) -> None:
+    """V105: to 1000 and the consumers where the hard limit lets; where it does not, a warning."""
+    soft = make("story", prefix_argv=["prlimit", "--nproc=500:5000"])
+    assert resource.prlimit(soft.router, resource.RLIMIT_NPROC) == (1010, 5000)
+    hard = make("story", prefix_argv=["prlimit", "--nproc=900:900"])
+    assert resource.prlimit(hard.router, resource.RLIMIT_NPROC)[0] == 900
+    assert "RLIMIT_NPROC cannot be raised" in hard.log()
+    assert hard.client.call("story.double", number=1) == 2
+
+
+def test_no_more_processes(make: Make) -> None:
+    """V104, D28: when the system refuses to fork, jobs stay queued with their reason and unburned attempts; the daemon
+    lives and says that it is ill; when there is room again, everything runs. As an ordinary user: root has no limit."""
+    root = os.geteuid() == 0
+    daemon = make("story", look=0.2, **({"user": NOBODY, "prefix_argv": wrapper()} if root else {}))
+    zygote = daemon.zygote
+
+    def limit(soft: int) -> None:
+        hard = resource.prlimit(zygote, resource.RLIMIT_NPROC)[1]
+        resource.prlimit(zygote, resource.RLIMIT_NPROC, (soft, hard))
+
+    def as_owner(soft: int) -> None:
+        assert (as_other(lambda: limit(soft)) if root else limit(soft)) is None
+
+    as_owner(1)
+    jobs = [daemon.client.submit("story.double", number=number) for number in range(6)]
+    until(lambda: "no process could be made" in daemon.log())
+    until(lambda: "no process can be made" in str(jobs[-1].record().why))
+    health = daemon.client.ask("health")
+    assert health["ok"] is False
+    assert "cannot fork" in health["message"]
+    as_owner(10_000)
+    assert [job.result(20) for job in jobs] == [2 * number for number in range(6)]
+    assert {job.record().attempt for job in jobs} == {1}
+    assert daemon.zygote == zygote
