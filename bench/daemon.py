@@ -69,6 +69,7 @@ class Daemon:
         self.client = Client(settings=self.settings)
         self._up = spawn([sys.executable, "-m", "stoker", "up", app], folder / "log", cwd=folder)
         self.pid = self._up.pid
+        self._zygote: int | None = None
 
     def __enter__(self) -> Self:
         def ready() -> bool:
@@ -98,7 +99,9 @@ class Daemon:
 
     def wait_spares(self) -> None:
         """Until as many consumers are forked ahead as the settings say, and none runs."""
-        zygote = self.client.stats()["zygote"]
+        if self._zygote is None:
+            self._zygote = int(self.client.stats()["zygote"])
+        zygote = self._zygote
         until(lambda: len(process.children(zygote)) == self.settings.spares, "all spares are there")
 
     @contextlib.contextmanager

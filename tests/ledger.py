@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +49,13 @@ def rows(store: Path) -> dict[str, Row]:
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=10)) as db:
         found = db.execute("SELECT id, state, attempt, fence, fault, output FROM jobs").fetchall()
     return {row[0]: Row(*row) for row in found}
+
+
+@contextmanager
+def writing(store: Path) -> Iterator[sqlite3.Connection]:
+    """Write into the file behind the product's back."""
+    with closing(sqlite3.connect(store, timeout=10, isolation_level=None)) as db:
+        yield db
 
 
 def sound(store: Path) -> bool:

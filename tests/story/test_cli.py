@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 
@@ -10,6 +11,8 @@ import pytest
 
 from tests.daemon import Daemon, until
 from tests.terminal import STOKER, Terminal, answer, typed
+
+COLOUR = re.compile(r"\x1b\[(\d+;)*[39][0-7]m")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +62,6 @@ def test_input_comes_as_json_from_a_file_or_from_standard_input(daemon: Daemon) 
     source = {"path": "ä.pdf", "embed": False, "depth": 3}
     text = json.dumps(source)
     daemon.file("source.json").write_text(text)
-    assert answer(daemon, "call", "process", "--input", text) == source
     assert answer(daemon, "call", "process", "--input", "@source.json", "depth=4") == {**source, "depth": 4}
     assert json.loads(typed(daemon, "call", "process", "--input", "-", input=text).stdout) == source
 
@@ -88,16 +90,14 @@ def test_on_a_terminal_a_call_shows_bar_output_and_result(daemon: Daemon) -> Non
     for part in ("streamed words\n", r"printed \x1b[31mred", "complained\n", "the disk is nearly full", '"said": "it"'):
         assert part in terminal.seen
     assert "\x1b[31mred" not in terminal.raw
+    assert COLOUR.search(terminal.raw)
 
 
 def test_no_color_is_respected(daemon: Daemon) -> None:
     with Terminal(daemon, "call", "convertPdf", "1", NO_COLOR="1") as plain:
         assert plain.end() == 0
-    with Terminal(daemon, "call", "convertPdf", "1") as coloured:
-        assert coloured.end() == 0
     assert '"document": 1' in plain.seen
-    assert "\x1b[1;36m" in coloured.raw
-    assert "\x1b[1;36m" not in plain.raw
+    assert not COLOUR.search(plain.raw)
 
 
 def test_ctrl_c_cancels_the_job(daemon: Daemon) -> None:
@@ -162,7 +162,7 @@ def test_jobs_lists_the_last_ten_newest_first(daemon: Daemon) -> None:
     assert failed
     assert {job["status"] for job in failed} == {"failed"}
     table = typed(daemon, "jobs", "--product", "shell", "--limit", "2").stdout.splitlines()
-    assert table[0].split()[:4] == ["ID", "COMMAND", "STATUS", "TRY"]
+    assert table[0].split()[:4] == ["ID", "COMMAND", "STATUS", "AGE"]
     assert [line.split()[0] for line in table[1:]] == ids[:9:-1]
 
 

@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
 import msgspec
 import pytest
 import typer.main
@@ -33,6 +32,7 @@ import typer.main
 import stoker
 from stoker import settings as settings_module
 from stoker._version import __version__
+from stoker.client import core
 from stoker.client.aio import AsyncClient, AsyncJobHandle
 from stoker.client.sync import Client, JobHandle
 from stoker.entry import cli, exits
@@ -51,7 +51,9 @@ PAGES = sorted([*ROOT.glob("docs/*.md"), *(ROOT / f"{name}.md" for name in ("REA
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 WITHIN = 60.0
 
-_BLOCK = re.compile(r"^(?:<!-- (?P<mark>[a-z]+)(?:: (?P<what>\S+))? -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
+_BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>[a-z]+)(?:: (?P<what>\S+))? -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S
+)
 _LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<place>[^)\s]+)\)")
 _HOSTS = re.compile(r"pypi\.|pythonhosted|npmjs|conda|crates\.io|/work/|/tmp/|/root/|/home/\w", re.I)
 
@@ -150,7 +152,9 @@ def steps(page: str, folder: Path) -> Iterator[tuple[str, str | None, int]]:
                 yield command, output.lstrip("\n"), block.line
 
 
-@pytest.mark.parametrize("page", [name for name in NAMES if any(one.mark in ("run", "console") for one in blocks(name))])
+@pytest.mark.parametrize(
+    "page", [name for name in NAMES if any(one.mark in ("run", "console") for one in blocks(name))]
+)
 def test_what_is_shown_runs(project: Daemon, page: str) -> None:
     shown = list(steps(page, project.folder))
     script = "".join(f"{command}\nprintf '\\0'\n" for command, _, _ in shown)
@@ -175,3 +179,152 @@ def test_python_is_python(page: str) -> None:
         assert block.mark in ("", "run", "file", "console"), f"{page}:{block.line}: {block.mark}"
         if block.kind == "python":
             ast.parse(textwrap.dedent(block.text), f"{page}:{block.line}")
+
+
+# ── what is listed is what there is ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_setting_is_explained_as_the_code_explains_it() -> None:
+    table = {code(name): (default, about, late) for name, default, about, late in rows("docs/settings.md", "setting")}
+    assert list(table) == list(Settings.__struct_fields__)
+    assert {name: about for name, (_, about, _) in table.items()} == dict(ABOUT)
+    assert {name for name, (_, _, late) in table.items() if late == "no"} == settings_module.FIXED
+    for field in msgspec.structs.fields(Settings):
+        default = table[field.name][0]
+        if re.fullmatch(r"`[^`]+`", default):
+            shown = settings_module.load({field.name: code(default)}, environ={})
+            assert getattr(shown, field.name) == field.default, f"{field.name}: {default}"
+        else:
+            assert not field.default or field.default is msgspec.NODEFAULT, f"{field.name}: {default}"
+
+
+def test_every_command_of_the_cli_with_every_option() -> None:
+    found: Any = typer.main.get_command(cli.app)  # a group of whichever click this typer brings
+    documented = re.findall(r"^### stoker (\S+)$", (ROOT / "docs/cli.md").read_text("utf-8"), re.M)
+    assert sorted(documented) == sorted(found.commands)
+    for name, command in found.commands.items():
+        text = section("docs/cli.md", f"### stoker {name}")
+        options = {
+            option for param in command.params for option in (*param.opts, *param.secondary_opts) if option[0] == "-"
+        }
+        told = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text))
+        assert options - told - {"--help", "-h"} == set(), f"stoker {name} has options that are not told"
+        lines = [line for line in text.splitlines() if line.startswith("| `--")]
+        invented = {option for line in lines for option in re.findall(r"--[a-z-]+", line.split("|")[1])} - options
+        assert invented == set(), f"stoker {name} has no such options"
+
+
+def test_every_exit_code() -> None:
+    table = {int(number) for number, _ in rows("docs/cli.md", "code")}
+    assert table == {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+
+
+def test_every_method_with_its_parameters_and_roles() -> None:
+    table = {code(name): (params, told) for name, params, _, told in rows("docs/protocol.md", "method")}
+    assert list(table) == list(methods.TABLE)
+    for name, method in methods.TABLE.items():
+        params, told = table[name]
+        assert re.findall(r"`(\w+)`", params) == list(method.params.__struct_fields__), name
+        assert told == ", ".join(method.roles), name
+
+
+def test_every_error_code() -> None:
+    def tree(kind: type[errors.StokerError]) -> Iterator[type[errors.StokerError]]:
+        yield kind
+        for child in kind.__subclasses__():
+            yield from tree(child)
+
+    text = section("docs/protocol.md", "## Error codes")
+    told = set(re.findall(r"`([a-z_]+)`", text)) - {"reload", "submit_many"}
+    assert told == {kind.code for kind in tree(errors.StokerError)}
+    drawn = section("docs/client.md", "## Errors")
+    assert [kind.__name__ for kind in tree(errors.StokerError) if kind.__name__ not in drawn] == []
+
+
+def test_every_kind_of_event() -> None:
+    told = [kind for cell, _ in rows("docs/protocol.md", "kind") for kind in re.findall(r"`(\w+)`", cell)]
+    assert sorted(told) == sorted(EventKind)
+
+
+def test_every_option_of_a_command() -> None:
+    options = [name for name in inspect.signature(define).parameters if name not in ("product", "handler")]
+    assert sorted(code(name) for name, _, _ in rows("docs/commands.md", "option")) == sorted(options)
+
+
+def test_every_option_of_a_submission() -> None:
+    told = {name for cell, _ in rows("docs/client.md", "option") for name in re.findall(r"`(\w+)`", cell)}
+    assert told == core.OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("page", "kinds"),
+    [
+        ("docs/commands.md", [Context]),
+        ("docs/client.md", [Client, JobHandle, AsyncClient, AsyncJobHandle, JobRecord]),
+    ],
+)
+def test_every_method_of_what_users_hold(page: str, kinds: list[Any]) -> None:
+    told = set(re.findall(r"[\w.]*?(\w+)", " ".join(re.findall(r"`[^`\n]+`", (ROOT / page).read_text("utf-8")))))
+    internal = {"run_deferred", "close", "print", "connected"}  # what only our own code calls, or what needs no word
+    for kind in kinds:
+        missing = {name for name in dir(kind) if not name.startswith("_")} - told - internal
+        assert missing == set(), f"{kind.__name__} has what {page} does not tell"
+
+
+def test_every_public_name_is_mentioned() -> None:
+    text = " ".join((ROOT / name).read_text("utf-8") for name in NAMES if name != "CHANGELOG.md")
+    assert [name for name in stoker.__all__ if name not in text] == ["__version__"]
+
+
+# ── what is linked is there ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments that a page's headings make, as the web shows them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_links_lead_somewhere(page: str) -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text("utf-8"), flags=re.M | re.S)
+    for found in _LINK.finditer(text):
+        place, _, fragment = found["place"].partition("#")
+        if place.startswith("https://"):
+            continue
+        target = (ROOT / page).parent / place if place else ROOT / page
+        assert target.is_file(), f"{page}: {found[0]}"
+        assert target.resolve().is_relative_to(ROOT), f"{page}: {found[0]} leaves the repository"
+        if fragment:
+            assert fragment in anchors(target), f"{page}: {found[0]}"
+        if found["text"].startswith("test_"):
+            assert re.search(rf"^(async )?def {found['text']}\(", target.read_text("utf-8"), re.M), (
+                f"{page}: {found[0]}"
+            )
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    linked = {found["place"] for found in _LINK.finditer((ROOT / "docs/index.md").read_text("utf-8"))}
+    assert {page.name for page in ROOT.glob("docs/*.md")} - linked == {"index.md"}
+
+
+def test_every_promise_is_in_the_readme_with_a_test() -> None:
+    told = {cells[0]: cells[2] for cells in rows("README.md", "|")}
+    assert list(told) == re.findall(r"^## (P\d+):", (ROOT / "docs/promises.md").read_text("utf-8"), re.M)
+    assert all("](tests/" in proof for proof in told.values())
+
+
+def test_the_changelog_tells_this_version() -> None:
+    headings = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    assert next(heading for heading in headings if heading != "Unreleased") == __version__
+
+
+def test_the_figures_have_their_place() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert text.count("<!-- figures -->") == text.count("<!-- /figures -->") == 1
+    assert text.index("<!-- figures -->") < text.index("<!-- /figures -->")
+
+
+@pytest.mark.parametrize("page", NAMES)
+def test_no_page_names_a_registry_or_this_machine(page: str) -> None:
+    assert _HOSTS.findall((ROOT / page).read_text("utf-8")) == []

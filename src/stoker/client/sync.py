@@ -11,74 +11,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
 from stoker import settings as settings_module
 from stoker.client import core
+from stoker.client.line import Line
 from stoker.model import ids
 from stoker.model.command import Command
 from stoker.model.errors import AlreadyRunning, DaemonError, DaemonSilent, DaemonUnavailable, WaitTimeout
 from stoker.model.job import Progress, Submitted
 from stoker.model.request import Request
 from stoker.settings import Settings
-from stoker.wire import endpoint, messages
+from stoker.wire import messages
 from stoker.wire.records import EventRecord, JobRecord
 
 T = TypeVar("T")
 R = TypeVar("R")
-RECV = 1 << 16
 STARTING = 5.0
 """Seconds to wait for the socket of a daemon that holds the store but does not listen (it starts or stops)."""
-
-
-class Line:
-    """One connection. Raises DaemonError when it breaks or stays silent."""
-
-    def __init__(self, address: str, silence: float, token: str) -> None:
-        self._address = address
-        self._silence = silence
-        self._sock = endpoint.connect(address, silence)
-        self._talk = core.Conversation(token=token or None)
-        self._inbox: list[messages.Message] = []
-        self._sock.sendall(self._talk.hello())
-
-    def ask(self, method: str, params: Any, kind: type[T], wait: bool | None = None) -> T:
-        number, line = self._talk.call(method, params, wait)
-        self._send(line)
-        while True:
-            message = self.next()
-            if isinstance(message, messages.Return | messages.Error) and message.id == number:
-                return core.read(message, kind)
-
-    def next(self) -> messages.Message:
-        """The next message; waits for it."""
-        while not self._inbox:
-            try:
-                data = self._sock.recv(RECV)
-            except TimeoutError:
-                raise DaemonSilent(f"the daemon at {self._address} said nothing for {self._silence:g} s") from None
-            except OSError as error:
-                raise endpoint.unreachable(self._address, error) from None
-            if not data:
-                raise DaemonUnavailable(f"the daemon at {self._address} closed the connection")
-            self._inbox = self._talk.feed(data)
-        return self._inbox.pop(0)
-
-    def _send(self, line: bytes) -> None:
-        try:
-            self._sock.sendall(line)
-        except OSError as error:
-            raise endpoint.unreachable(self._address, error) from None
-
-    def expect(self, silence: float) -> None:
-        """How long the daemon may be silent from now on."""
-        self._silence = silence
-        self._sock.settimeout(silence)
-
-    def close(self) -> None:
-        self._sock.close()
 
 
 class Client:
@@ -112,7 +64,13 @@ class Client:
         """Call a method of the daemon; ``kind`` is the type to read the answer as."""
         return self._again(lambda line: line.ask(method, params, kind), timeout)
 
-    def submit(self, command: Command[..., R] | str, /, *args: Any, **kwargs: Any) -> JobHandle[R]:
+    @overload
+    def submit(self, command: Command[..., R], /, *args: Any, **kwargs: Any) -> JobHandle[R]: ...
+
+    @overload
+    def submit(self, command: str, /, *args: Any, **kwargs: Any) -> JobHandle[Any]: ...
+
+    def submit(self, command: Command[..., Any] | str, /, *args: Any, **kwargs: Any) -> JobHandle[Any]:
         """Store a job and return at once. Options (``user``, ``delay``, ``priority``, …) go beside the input.
 
         With no daemon running the job is stored all the same. Raises InvalidInput and other RequestErrors; when this
@@ -121,13 +79,22 @@ class Client:
         inputs, options = core.split_options(_parameters(command), kwargs)
         return self.submit_request(command, core.request(command, args, inputs, options))
 
-    def submit_request(self, command: Command[..., R] | str, request: Request) -> JobHandle[R]:
+    def submit_request(self, command: Command[..., Any] | str, request: Request) -> JobHandle[Any]:
+        """Store a request that is packed already."""
         (answer,) = self.submit_requests([request], {command.name: command} if isinstance(command, Command) else {})
         if isinstance(answer, Exception):
             raise answer
         return JobHandle(self, answer.id, command if isinstance(command, Command) else None, answer.created)
 
-    def submit_many(self, command: Command[..., R] | str, inputs: Sequence[Any], **options: Any) -> list[JobHandle[R]]:
+    @overload
+    def submit_many(self, command: Command[..., R], inputs: Sequence[Any], **options: Any) -> list[JobHandle[R]]: ...
+
+    @overload
+    def submit_many(self, command: str, inputs: Sequence[Any], **options: Any) -> list[JobHandle[Any]]: ...
+
+    def submit_many(
+        self, command: Command[..., Any] | str, inputs: Sequence[Any], **options: Any
+    ) -> list[JobHandle[Any]]:
         """Store many jobs of one command in one transaction, all or none: each input is the record, or a mapping of
         the parameters."""
         typed = command if isinstance(command, Command) else None
@@ -172,14 +139,20 @@ class Client:
                         raise gone from None
                     time.sleep(0.05)
 
-    def call(self, command: Command[..., R] | str, /, *args: Any, **kwargs: Any) -> R:
+    @overload
+    def call(self, command: Command[..., R], /, *args: Any, **kwargs: Any) -> R: ...
+
+    @overload
+    def call(self, command: str, /, *args: Any, **kwargs: Any) -> Any: ...
+
+    def call(self, command: Command[..., Any] | str, /, *args: Any, **kwargs: Any) -> Any:
         """Submit and wait: the handler's value. Raises JobFailed or JobCancelled.
 
         A command declared ``wait=False`` answers at once, with the job's id.
         """
         handle = self.submit(command, *args, **kwargs)
         if isinstance(command, Command) and not command.spec.wait:
-            return handle.id  # type: ignore[return-value]
+            return handle.id
         return handle.result()
 
     def job(self, id: str) -> JobHandle[Any]:

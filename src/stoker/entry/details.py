@@ -35,15 +35,15 @@ def events(client: Client, id: str) -> Iterator[EventRecord]:
 def listing(records: Sequence[JobRecord]) -> Table:
     """One line a job."""
     return show.table(
-        ("id", "command", "status", "try", "age", "took", "user", ""),
+        ("id", "command", "status", "age", "took", "user", "news"),
         [
             (
-                record.id, record.name, show.state(record.status), record.attempt, show.ago(record.created),
+                record.id, record.name, show.state(record.status), show.ago(record.created),
                 show.span(record.started, record.completed_at), record.user, _short(record),
             )
             for record in records
         ],
-        right=("try", "age", "took"),
+        right=("age", "took"),
     )  # fmt: skip
 
 

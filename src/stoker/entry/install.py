@@ -215,7 +215,7 @@ def escape(text: str) -> str:
 def executable() -> list[str]:
     """How this very installation is run, with absolute paths: its script, or its interpreter where it has none."""
     script = Path(sysconfig.get_path("scripts")) / "stoker"
-    return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "stoker"]
+    return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-P", "-m", "stoker"]
 
 
 def render(place: Place) -> dict[str, str]:

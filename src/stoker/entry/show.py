@@ -21,6 +21,8 @@ from stoker.wire.records import moment
 
 WIDE = 100_000
 """Columns when nobody looks: what is piped into a file or a filter is never cut."""
+ID_WIDTH = 32
+"""A job's id is shown whole, however narrow the terminal is: it is there to be copied."""
 STYLES = {
     "new": "cyan",
     "running": "yellow",
@@ -81,21 +83,27 @@ def layout(raw: bytes | msgspec.Raw) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = ()) -> Table:
-    """A plain table. ``right`` names the columns of numbers."""
-    made = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
-    for number, name in enumerate(columns):
-        last = number == len(columns) - 1
+    """A plain table. ``right`` names the columns of numbers; where a terminal is too narrow the last column is folded.
+    A column with nothing in it is left out."""
+    texts = [[cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row] for row in rows]
+    shown = [n for n, name in enumerate(columns) if not texts or any(row[n].plain for row in texts)]
+    made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_header=any(columns))
+    for number in shown:
+        name, last = columns[number], number == shown[-1]
         made.add_column(
             name.upper(),
             justify="right" if name in right else "left",
             no_wrap=not last,
             overflow="fold" if last else "ellipsis",
+            min_width=ID_WIDTH if name in ("id", "job") else None,
         )
-    for row in rows:
-        made.add_row(
-            *(cell if isinstance(cell, Text) else Text("" if cell is None else clean(str(cell))) for cell in row)
-        )
+    for row in texts:
+        made.add_row(*(row[number] for number in shown))
     return made
+
+
+def _cell(value: Cell) -> str:
+    return "" if value is None else clean(str(value))
 
 
 def pairs(rows: Iterable[tuple[str, Cell]]) -> Table:

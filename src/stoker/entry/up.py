@@ -90,7 +90,7 @@ class Supervisor:
         try:
             # a process group of its own: Ctrl-C comes to us alone, and is passed on once
             self._router = subprocess.Popen(
-                [sys.executable, "-m", "stoker.entry.router", *map(str, fds)], pass_fds=fds, env=environ,
+                [sys.executable, "-P", "-m", "stoker.entry.router", *map(str, fds)], pass_fds=fds, env=environ,
                 process_group=0,
             )  # fmt: skip
         finally:

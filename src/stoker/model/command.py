@@ -51,10 +51,16 @@ class Backoff(msgspec.Struct, frozen=True):
     cap: float = 3600.0
     jitter: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not (self.base >= 0 and self.factor > 0 and self.cap >= 0 and 0 <= self.jitter <= 1):
+            raise ValueError("a back-off has base and cap of 0 or more, factor more than 0, and jitter from 0 to 1")
+
     def delay(self, attempt: int, chance: float) -> float:
         """Seconds to wait after the ``attempt``-th try; ``chance`` in [0, 1) picks the jitter."""
-        exponent = min(attempt - 1, 64)
-        full = min(self.cap, self.base * self.factor**exponent)
+        try:
+            full = min(self.cap, self.base * self.factor ** min(attempt - 1, 64))
+        except OverflowError:
+            full = self.cap
         return full * (1.0 - self.jitter * chance)
 
 
@@ -115,6 +121,11 @@ class Command(Generic[P, R]):
     def name(self) -> str:
         return self.spec.name
 
+    @property
+    def origin(self) -> str:
+        """Where the handler is written."""
+        return f"{getattr(self.handler, '__module__', '?')}.{getattr(self.handler, '__qualname__', '?')}"
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.handler(*args, **kwargs)
 
@@ -147,7 +158,7 @@ def define(
     timeout: float | str | None = None,
     memory: int | str | None = None,
     output: int | str | None = None,
-    retries: int = 0,
+    retries: int | None = None,
     backoff: Backoff | None = None,
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
     never_retry: type[BaseException] | tuple[type[BaseException], ...] = (),
@@ -177,11 +188,11 @@ def define(
             timeout=_positive("timeout", None if timeout is None else quantities.seconds(timeout)),
             memory=None if memory is None else quantities.size(memory),
             output=None if output is None else quantities.size(output),
-            backoff=msgspec.structs.replace(backoff or Backoff(), retries=_count("retries", retries, 0)),
+            backoff=_backoff(retries, backoff or Backoff(), once),
             once=once,
             priority=read_priority(priority),
             concurrency=None if concurrency is None else _count("concurrency", concurrency, 1),
-            key=key,
+            key=_key(key),
             key_limit=_count("key_limit", key_limit, 1),
             interval=None if rate is None else quantities.rate(rate),
             expires=None if expires is None else quantities.seconds(expires),
@@ -209,6 +220,19 @@ def _count(what: str, value: int, least: int) -> int:
     if value < least:
         raise ValueError(f"{what} must be {least} or more, not {value}")
     return value
+
+
+def _backoff(retries: int | None, backoff: Backoff, once: bool) -> Backoff:
+    count = _count("retries", backoff.retries if retries is None else retries, 0)
+    if once and count:
+        raise ValueError("a command that may start only once has no retries")
+    return msgspec.structs.replace(backoff, retries=count)
+
+
+def _key(key: str | None) -> str | None:
+    if key not in (None, "user") and not re.fullmatch(r"input(\.[^.]+)+", key):
+        raise ValueError(f"key is 'user' or 'input.field', not {key!r}")
+    return key
 
 
 def _classes(given: type[BaseException] | tuple[type[BaseException], ...]) -> tuple[type[BaseException], ...]:

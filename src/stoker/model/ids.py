@@ -37,6 +37,17 @@ def job_id(text: str) -> str:
     return bare
 
 
+def child_id(parent: str, number: int) -> str:
+    """The id of the ``number``-th job that a job submits: the same whenever it is asked for, and no other job's."""
+    name = f"{parent}-{number}"
+    if _ID.match(name):
+        return name
+    # a long line of descent: hashlib is not loaded before, every fork would pay for it
+    import hashlib
+
+    return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+
+
 def new_boot_id() -> str:
     """Who this daemon is, for as long as it lives; a restart is somebody else."""
     return os.urandom(8).hex()

@@ -19,8 +19,8 @@ class Catalog:
     def add(self, command: Command[Any, Any]) -> None:
         """Register; a name may be taken once, or again by the same function read anew from its file."""
         there = self._commands.get(command.name)
-        if there is not None and _origin(there) != _origin(command):
-            raise AppError(f"{command.name} is registered twice: in {_origin(there)} and in {_origin(command)}")
+        if there is not None and there.origin != command.origin:
+            raise AppError(f"{command.name} is registered twice: in {there.origin} and in {command.origin}")
         self._commands[command.name] = command
 
     @property
@@ -32,8 +32,3 @@ class Catalog:
 
     def __repr__(self) -> str:
         return f"<product {self.name}: {len(self._commands)} commands>"
-
-
-def _origin(command: Command[Any, Any]) -> str:
-    handler = command.handler
-    return f"{getattr(handler, '__module__', '?')}.{getattr(handler, '__qualname__', '?')}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pydantic
 from pydantic import TypeAdapter, create_model
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic_core import PydanticSerializationError
 
 from stoker.model.errors import InvalidInput
 
@@ -34,16 +36,24 @@ class PydanticCodec:
             return self._adapter.dump_json(self._adapter.validate_python(value))
         except pydantic.ValidationError as error:
             raise InvalidInput(explain(error)) from None
+        except PydanticSerializationError as error:
+            raise InvalidInput(f"the value cannot be written as JSON: {error}") from None
 
     def schema(self) -> dict[str, Any]:
-        return self._adapter.json_schema()
+        try:
+            return self._adapter.json_schema()
+        except PydanticUserError as error:
+            raise TypeError(str(error).splitlines()[0]) from None
 
 
 def fields_codec(title: str, fields: dict[str, Any]) -> PydanticCodec:
     """The codec of plain parameters, some of which only pydantic can read: name → (type, default)."""
     config = pydantic.ConfigDict(extra="forbid", protected_namespaces=())
     try:
-        return PydanticCodec(create_model(title, __config__=config, **fields))
+        with warnings.catch_warnings():
+            # a parameter may be called "json" or "copy": nobody calls these methods of the model
+            warnings.filterwarnings("ignore", "Field name .* shadows an attribute", UserWarning)
+            return PydanticCodec(create_model(title, __config__=config, **fields))
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise TypeError(str(error).splitlines()[0]) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -11,23 +12,24 @@ _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w|)\s*\Z")
 _RATE = re.compile(r"\s*(\d+)\s*/\s*(\d*)\s*([smhd])\s*\Z")
 
 
-def size(value: int | str) -> int:
+def size(value: float | str) -> int:
     """Bytes: ``"1GB"`` is 1024**3, as ``ulimit`` and Docker count. Raises ValueError."""
-    if isinstance(value, int):
-        if value <= 0:
-            raise ValueError(f"a size must be more than 0 bytes, not {value}")
-        return value
+    if not isinstance(value, str):
+        if isinstance(value, bool) or not 1 <= value < math.inf:
+            raise ValueError(f"a size is 1 byte or more, not {value}")
+        return int(value)
     match = _SIZE.match(value)
-    if not match or float(match[1]) == 0:
+    found = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
+    if not found:
         raise ValueError(f"{value!r} is not a size; write for example 512MB or 1GB")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    return found
 
 
 def seconds(value: float | str) -> float:
     """Seconds from a number or ``"90s"``, ``"5m"``, ``"2h"``, ``"7d"``. Raises ValueError."""
     if not isinstance(value, str):
-        if value < 0:
-            raise ValueError(f"a duration cannot be negative: {value}")
+        if isinstance(value, bool) or not 0 <= value < math.inf:
+            raise ValueError(f"a duration is a number of seconds, 0 or more, not {value}")
         return float(value)
     match = _DURATION.match(value)
     if not match:

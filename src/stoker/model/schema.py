@@ -67,12 +67,17 @@ class JsonCodec:
     """Whatever JSON can say; for handlers that do not declare what they return."""
 
     def decode(self, data: bytes) -> Any:
-        return msgspec.json.decode(data)
+        try:
+            return msgspec.json.decode(data)
+        except msgspec.DecodeError as error:
+            raise InvalidInput(f"not JSON: {error}") from None
+        except RecursionError:
+            raise InvalidInput("the value is nested too deep") from None
 
     def encode(self, value: Any) -> bytes:
         try:
             return msgspec.json.encode(value, enc_hook=_any_model)
-        except (TypeError, NotImplementedError, RecursionError) as error:
+        except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
             raise InvalidInput(f"the value cannot be written as JSON: {error}") from None
 
     def schema(self) -> dict[str, Any]:
@@ -144,6 +149,8 @@ class Signature:
                 context = parameter.name
             elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise TypeError(f"*{parameter.name} cannot be typed; name the parameters")
+            elif parameter.kind is parameter.POSITIONAL_ONLY:
+                raise TypeError(f"the parameter {parameter.name!r} is positional only; arguments are given by name")
             else:
                 taken[parameter.name] = (kind, ... if parameter.default is parameter.empty else parameter.default)
         record = next(iter(taken)) if len(taken) == 1 else None

@@ -94,6 +94,8 @@ def after(
 
 
 def _retries(job: Claimed, spec: CommandSpec | None) -> int:
+    if spec is not None and spec.once:
+        return 0
     if job.overrides.retries is not None:
         return job.overrides.retries
     return spec.backoff.retries if spec else 0

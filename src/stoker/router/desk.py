@@ -25,7 +25,7 @@ from stoker.model.clock import Clock
 from stoker.model.errors import StoreError
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, Progress
-from stoker.model.outcome import Cancelled, Done, Failed, Fault, Outcome, Returned, Snoozed
+from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Returned, Snoozed
 from stoker.router.attempt import Attempt
 from stoker.router.audience import Audience
 from stoker.router.pool import Pool
@@ -151,7 +151,9 @@ class Desk:
         """The daemon leaves now: what still runs is killed and waits for the next one, with no attempt counted."""
         assert self.pool is not None
         for attempt in self.attempts:
-            attempt.returned(Returned())
+            # never started twice: what has begun of it cannot be given back
+            lost = Lost(Fault("Lost", "the daemon stopped while it ran"), Blame.HOUSE)
+            attempt.returned(lost if attempt.spec.once else Returned())
             if self.pool.withdraw(attempt):
                 self.end(attempt, Returned())
 

@@ -65,7 +65,7 @@ class Zygote:
         )
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "stoker.entry.zygote", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "stoker.entry.zygote", str(theirs.fileno())],
                 env=environment(os.environ, self._settings, plan),
                 cwd=self._settings.root,
                 stdin=subprocess.DEVNULL,

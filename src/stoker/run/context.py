@@ -172,7 +172,7 @@ class Context:
         name = command.name if isinstance(command, Command) else command
         # the same in every attempt, another when the job is begun anew by hand
         round = f"-{self._assign.round}" if self._assign.round else ""
-        id = f"{ids.job_id(self.job)[:48]}{round}-{self._asks}"
+        id = ids.child_id(f"{ids.job_id(self.job)}{round}", self._asks)
         return _json.encode({"command": name, "input": msgspec.Raw(input), "user": self.user, "id": id})
 
     @staticmethod

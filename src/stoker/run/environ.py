@@ -13,8 +13,8 @@ import contextvars
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
 
-_overlay: contextvars.ContextVar[Mapping[str, str | None]] = contextvars.ContextVar("stoker_environ")
-_NOTHING: Mapping[str, str | None] = {}
+_overlay: contextvars.ContextVar[dict[str, str | None]] = contextvars.ContextVar("stoker_environ")
+_NOTHING: dict[str, str | None] = {}
 
 
 class PrivateEnviron(MutableMapping[str, str]):
@@ -33,10 +33,21 @@ class PrivateEnviron(MutableMapping[str, str]):
         return value
 
     def __setitem__(self, name: str, value: str) -> None:
-        self._shared[name] = value
+        own = _overlay.get(_NOTHING)
+        if name in own:
+            # a key of this job stays this job's, also when the job renews it
+            own[name] = value
+        else:
+            self._shared[name] = value
 
     def __delitem__(self, name: str) -> None:
-        del self._shared[name]
+        own = _overlay.get(_NOTHING)
+        if name not in own:
+            del self._shared[name]
+        elif own[name] is None:
+            raise KeyError(name)
+        else:
+            own[name] = None
 
     def __iter__(self) -> Iterator[str]:
         own = _overlay.get(_NOTHING)
@@ -48,6 +59,16 @@ class PrivateEnviron(MutableMapping[str, str]):
 
     def copy(self) -> dict[str, str]:
         return dict(self)
+
+    def __or__(self, other: Mapping[str, str]) -> dict[str, str]:
+        return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, str]) -> dict[str, str]:
+        return {**other, **self}
+
+    def __ior__(self, other: Mapping[str, str]) -> PrivateEnviron:  # noqa: PYI034
+        self.update(other)
+        return self
 
 
 def install() -> None:
@@ -69,8 +90,8 @@ def private(values: Mapping[str, str | None]) -> Iterator[None]:
             _overlay.reset(token)
         return
     before = {name: os.environ.get(name) for name in values}
-    _set(values)
     try:
+        _set(values)
         yield
     finally:
         _set(before)

@@ -88,6 +88,7 @@ async def perform_async(run: Run) -> None:
     assert run.command is not None
     run.started = time.time()
     run.value = await run.command.handler(**run.arguments)
+    run.context.run_deferred()
 
 
 def capture(run: Run) -> None:

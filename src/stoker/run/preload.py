@@ -40,7 +40,12 @@ class Application:
         begun = time.monotonic()
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))
-        self.commands = {command.name: command for target in self.targets for command in _commands_of(target)}
+        self.commands = {}
+        for target in self.targets:
+            for command in _commands_of(target):
+                there = self.commands.setdefault(command.name, command)
+                if there.origin != command.origin:
+                    raise AppError(f"{command.name} is registered twice: in {there.origin} and in {command.origin}")
         if not self.commands:
             raise AppError(f"{', '.join(self.targets)}: no product with a command found; is it imported there?")
         self._sources = dict(self._look())
@@ -68,7 +73,7 @@ class Application:
     def _look(self) -> Iterator[tuple[str, tuple[str, Mark]]]:
         """The application's own modules: of the targets' packages, or below the root; never the libraries."""
         packages = {target.partition(":")[0].partition(".")[0] for target in self.targets}
-        libraries = tuple({str(Path(sys.prefix).resolve()), str(Path(sys.base_prefix).resolve())})
+        libraries = tuple({str(Path(prefix).resolve()) + os.sep for prefix in (sys.prefix, sys.base_prefix)})
         root = str(self.root.resolve()) + os.sep
         for name, module in list(sys.modules.items()):
             path = getattr(module, "__file__", None)
@@ -98,7 +103,9 @@ def _commands_of(target: str) -> Iterator[Command[Any, Any]]:
         return
     if hasattr(module, "__path__"):
         for found in pkgutil.walk_packages(module.__path__, f"{name}."):
-            _imported(found.name, target)
+            # what `python -m` would run is a program, not a part of the application
+            if not found.name.endswith(".__main__"):
+                _imported(found.name, target)
     seen: set[int] = set()
     for other in [module, *(m for n, m in list(sys.modules.items()) if n.startswith(f"{name}."))]:
         for value in list(vars(other).values()):

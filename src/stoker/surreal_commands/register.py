@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from stoker.client.product import Product, Submittable
 from stoker.model import ids
+from stoker.model.command import Command
 from stoker.run.context import Context
 from stoker.surreal_commands.shapes import CONTEXT, CommandInput, CommandOutput, ExecutionContext, RetryConfig
 
@@ -105,6 +106,12 @@ def _informed(function: Callable[P, R], app: str, name: str) -> Callable[P, R]:
         informed.__annotations__ = {**function.__annotations__, context: Context}
     informed.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
     return cast("Callable[P, R]", informed)
+
+
+def takes_context(made: Command[Any, Any]) -> bool:
+    """Whether what a submitter gives as ``context`` reaches the handler."""
+    hints = typing.get_type_hints(made.handler)
+    return any(isinstance(kind, type) and issubclass(kind, CommandInput) for kind in hints.values())
 
 
 def _own_context(function: Callable[..., Any]) -> str | None:

@@ -15,7 +15,7 @@ import pydantic
 from stoker.client import core, product
 from stoker.model import ids
 from stoker.model.errors import AlreadyRunning, DaemonUnavailable
-from stoker.surreal_commands.register import products
+from stoker.surreal_commands.register import products, takes_context
 from stoker.surreal_commands.shapes import CONTEXT, CommandResult, CommandStatus
 from stoker.wire.records import JobRecord, job_record
 
@@ -50,7 +50,7 @@ def submit_command(app: str, command: str, args: Input, context: Mapping[str, An
     name = f"{app}.{command}"
     known = products[app].commands.get(name) if app in products else None
     data = args.model_dump(mode="json") if isinstance(args, pydantic.BaseModel) else dict(args)
-    if context and (known is None or CONTEXT in known.spec.schema.get("properties", {})):
+    if context and (known is None or takes_context(known)):
         data[CONTEXT] = {"user_context": dict(context)}
     user = (context or {}).get("user_id")
     options = {"user": None if user is None else str(user)}

@@ -111,7 +111,8 @@ class Lines:
     def feed(self, data: bytes) -> list[bytes]:
         """The complete lines so far, without their ends and without empty ones. Raises :class:`PayloadTooLarge`."""
         if not self._buffer and data.endswith(b"\n") and data.count(b"\n") == 1:
-            return [data[:-1]] if len(data) > 1 else []
+            self._check(len(data) - 1)
+            return [data[:-1]] if data.strip() else []
         self._buffer += data
         if b"\n" not in data:
             self._check(len(self._buffer))
