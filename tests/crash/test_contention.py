@@ -44,7 +44,8 @@ def test_many_clients_and_a_reader_that_will_not_leave(make: Make) -> None:
         children = [submit_in_a_child(daemon, count, f"c{number}") for number in range(CLIENTS)]
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
         assert codes == [0] * CLIENTS, "every submission of every client was answered well"
-    told = [line.split() for number in range(CLIENTS) for line in daemon.file(f"c{number}.client").open()]
+    files = [daemon.file(f"c{number}.client").read_text() for number in range(CLIENTS)]
+    told = [line.split() for text in files for line in text.splitlines()]
     ids, waits = [one[0] for one in told], sorted(float(one[1]) for one in told)
     until(lambda: not ledger.unfinished(daemon.store, ids), 60)
     ledger.check(daemon.folder, daemon.store, ids, faults=0, expect="completed")

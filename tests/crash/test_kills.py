@@ -24,13 +24,13 @@ def test_kill_nine_at_random_points(make: Make) -> None:
     chance = random.Random(6)
     daemon = make("ledgered", consumers_max=4)
     kills, wanted = collections.Counter[str](), scaled(40, 10)
-    jobs = daemon.client.submit_many("led.mortal", [{"seconds": 0.08}] * wanted)
+    jobs = daemon.client.submit_many("led.mortal", [{"seconds": 0.15}] * wanted)
     ids = [job.id for job in jobs]
     noticed = []
-    while sum(kills.values()) < wanted:
+    while sum(kills.values()) < wanted and ledger.unfinished(daemon.store, ids):
         found = [one for one in daemon.processes("consumer") if kills[one.title.split()[-1]] < 5]
         if not found:
-            break
+            continue
         victim = chance.choice(found)
         id = victim.title.split()[-1]
         pid = victim.pid
@@ -43,6 +43,7 @@ def test_kill_nine_at_random_points(make: Make) -> None:
     until(lambda: not ledger.unfinished(daemon.store, ids), 60)
     ledger.check(daemon.folder, daemon.store, ids, faults=kills, expect="completed")
     print(f"D6: {sum(kills.values())} kills, noticed within {max(noticed):.3f} s at worst")
+    assert len(noticed) >= wanted / 2
     assert max(noticed) < 1.0
 
 

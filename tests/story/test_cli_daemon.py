@@ -156,6 +156,16 @@ def test_pause_and_resume(daemon: Daemon) -> None:
     typed(daemon, "pause", "nobody", code=7)
 
 
+def test_health_fails_when_jobs_wait_and_nobody_works(daemon: Daemon) -> None:
+    typed(daemon, "pause", "*")
+    id = daemon.client.submit("shell.quiet").id
+    sick = "jobs are waiting and nobody works: everything is paused"
+    assert typed(daemon, "health", code=1).stdout == f"{sick}\n"
+    assert figure(typed(daemon, "status").stdout, "health") == sick
+    typed(daemon, "resume", "*")
+    assert daemon.client.job(id).wait(20).status == "completed"
+
+
 def test_reload_says_what_is_in_force(make: Make) -> None:
     daemon = make("shell")
     before = daemon.router

@@ -45,7 +45,8 @@ def test_json_in_a_pipe_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_tables_in_a_pipe_are_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    show.say(show.table(("name", "number"), [("x" * 300, 7), ("[bold]\x1b[1m", None)], right=("number",)))
+    rows: list[tuple[str, None, int | None]] = [("x" * 300, None, 7), ("[bold]\x1b[1m", None, None)]
+    show.say(show.table(("name", "nothing", "number"), rows, right=("number",), fold=False))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["NAME", "NUMBER"]
     assert lines[1].split() == ["x" * 300, "7"]

@@ -293,7 +293,7 @@ def test_links_lead_somewhere(page: str) -> None:
         if place.startswith("https://"):
             continue
         target = (ROOT / page).parent / place if place else ROOT / page
-        assert target.is_file(), f"{page}: {found[0]}"
+        assert target.exists(), f"{page}: {found[0]}"
         assert target.resolve().is_relative_to(ROOT), f"{page}: {found[0]} leaves the repository"
         if fragment:
             assert fragment in anchors(target), f"{page}: {found[0]}"

@@ -280,7 +280,9 @@ class JobHandle(Generic[R]):
         """What the job says, from the beginning or from a cursor, each once and in order; until it has ended, or
         until now with ``follow=False``."""
         if not follow:
-            yield from self._client.ask("events", list[EventRecord], job=self.id, after=after)
+            while page := self._client.ask("events", list[EventRecord], job=self.id, after=after):
+                yield from page
+                after = page[-1].offset
             return
         with self._client.line() as line:
             line.ask("subscribe", {"job": self.id, "after": after}, object)

@@ -44,6 +44,7 @@ def listing(records: Sequence[JobRecord]) -> Table:
             for record in records
         ],
         right=("age", "took"),
+        fold=False,
     )  # fmt: skip
 
 

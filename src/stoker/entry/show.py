@@ -82,19 +82,21 @@ def layout(raw: bytes | msgspec.Raw) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", msgspec.json.format(bytes(raw), indent=2).decode())
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = ()) -> Table:
-    """A plain table. ``right`` names the columns of numbers; where a terminal is too narrow the last column is folded.
-    A column with nothing in it is left out."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[str] = (), fold: bool = True
+) -> Table:
+    """A plain table. ``right`` names the columns of numbers. Where a terminal is too narrow the last column is folded,
+    or cut without ``fold``. A column with nothing in it is left out."""
     texts = [[cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row] for row in rows]
     shown = [n for n, name in enumerate(columns) if not texts or any(row[n].plain for row in texts)]
     made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_header=any(columns))
     for number in shown:
-        name, last = columns[number], number == shown[-1]
+        name, folded = columns[number], fold and number == shown[-1]
         made.add_column(
             name.upper(),
             justify="right" if name in right else "left",
-            no_wrap=not last,
-            overflow="fold" if last else "ellipsis",
+            no_wrap=not folded,
+            overflow="fold" if folded else "ellipsis",
             min_width=ID_WIDTH if name in ("id", "job") else None,
         )
     for row in texts:

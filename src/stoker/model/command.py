@@ -205,6 +205,8 @@ def define(
             schema=signature.schema(),
             fingerprint=signature.fingerprint(),
         )
+        if spec.isolation is Isolation.ASYNC and not spec.is_async:
+            raise ValueError("isolation 'async' needs an `async def`; a plain function takes 'thread'")
     except (ValueError, TypeError) as error:
         raise AppError(f"command {full}: {error}") from error
     return spec, signature, RetryRules(_classes(retry_on), _classes(never_retry))

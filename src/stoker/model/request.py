@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -68,10 +69,11 @@ def resolve(request: Request, spec: CommandSpec | None, now: float) -> Submissio
 def _check(request: Request) -> None:
     if request.delay is not None and request.at is not None:
         raise RequestError("give either delay or at, not both")
-    for name in ("delay", "expires", "timeout", "retries", "memory"):
-        value = getattr(request, name)
-        if value is not None and value < 0:
-            raise RequestError(f"{name} cannot be negative")
+    numbers = {name: getattr(request, name) for name in ("delay", "at", "expires", "timeout", "retries", "memory")}
+    numbers["window"] = request.unique.window if request.unique else None
+    for name, value in numbers.items():
+        if value is not None and not 0 <= value < math.inf:
+            raise RequestError(f"{name} is a number, 0 or more, not {value}")
     if len(request.tags) > TAGS_MAX:
         raise RequestError(f"a job may have {TAGS_MAX} tags at most")
     unique = request.unique.key if request.unique else None

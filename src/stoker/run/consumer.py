@@ -18,7 +18,6 @@ from typing import Any
 import setproctitle
 
 from stoker.model.interrupt import CancelRequested, DaemonGone, Interrupted, TimeLimitExceeded
-from stoker.model.outcome import Failed, Fault
 from stoker.run import joblog, process
 from stoker.run.executor import Run, execute
 from stoker.run.line import unpack
@@ -128,28 +127,18 @@ def serve(assign: Assign, line: SoloLine, application: Application, result_max: 
     """Run one job and report how it ended."""
     run = Run(assign, line, result_max)
     joblog.belongs_to(run.context)
-    problem = refreshed(application)
-    if problem is not None:
-        run.outcome = Failed(problem)
-    else:
+
+    def limit() -> None:
         if assign.memory:
             process.limit_memory(assign.memory)
-        line.in_handler = True
-        try:
-            execute(run, application.commands)
-        finally:
-            line.in_handler = False
+
+    line.in_handler = True
+    try:
+        execute(run, application.current, limit)
+    finally:
+        line.in_handler = False
     flush()
     line.send(run.ended)
-
-
-def refreshed(application: Application) -> Fault | None:
-    """Take changed source into account; what is wrong with it, if it cannot be imported any more."""
-    try:
-        application.refresh()
-    except Exception as error:
-        return Fault("AppError", str(error))
-    return None
 
 
 def reseed() -> None:

@@ -66,7 +66,7 @@ class PrivateEnviron(MutableMapping[str, str]):
     def __ror__(self, other: Mapping[str, str]) -> dict[str, str]:
         return {**other, **self}
 
-    def __ior__(self, other: Mapping[str, str]) -> PrivateEnviron:  # noqa: PYI034
+    def __ior__(self, other: Mapping[str, str]) -> PrivateEnviron:
         self.update(other)
         return self
 

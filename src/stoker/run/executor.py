@@ -1,6 +1,6 @@
 """A run, as a pipeline of small steps over one value.
 
-    resolve → validate → perform → capture
+    resolve → validate → limit → perform → capture
 
 Each step takes the :class:`Run` and adds to it; the first that finds the end sets ``outcome``, and the rest are passed
 by. What a step raises by mistake is the job's failure, never the process's.
@@ -13,12 +13,12 @@ import inspect
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from stoker.model import interrupt
 from stoker.model.command import Command
-from stoker.model.errors import InvalidInput
+from stoker.model.errors import AppError, InvalidInput
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Retry, Snoozed
 from stoker.model.quantities import show_seconds, show_size
 from stoker.run.context import Context
@@ -26,6 +26,8 @@ from stoker.run.line import Line
 from stoker.wire.frames import Assign, Ended, Interrupt
 
 Commands = Mapping[str, Command[Any, Any]]
+Source = Callable[[], Commands]
+"""Where the commands come from; may find that the code has changed, and raise AppError when it is broken."""
 TRACEBACK_MAX = 16_000
 """Characters of a traceback kept; its end, which says what happened."""
 
@@ -50,9 +52,13 @@ class Run:
         return Ended(self.assign.run, self.outcome, self.started)
 
 
-def resolve(run: Run, commands: Commands) -> None:
+def resolve(run: Run, source: Source) -> None:
     """Find the handler by its registered name; nothing is ever imported by a name from data."""
-    run.command = commands.get(run.assign.command)
+    try:
+        run.command = source().get(run.assign.command)
+    except AppError as error:
+        run.outcome = Failed(Fault("AppError", error.message))
+        return
     if run.command is None:
         run.outcome = Failed(Fault("UnknownCommand", f"no product registers {run.assign.command}"))
 
@@ -68,6 +74,10 @@ def validate(run: Run) -> None:
         return
     if signature.context is not None:
         run.arguments[signature.context] = run.context
+
+
+def no_limit() -> None:
+    """For places where a job shares its process with others: what bounds one would bound all."""
 
 
 def perform(run: Run) -> None:
@@ -108,25 +118,29 @@ def capture(run: Run) -> None:
     run.outcome = Done(data)
 
 
-def execute(run: Run, commands: Commands) -> None:
+def prepare(run: Run, source: Source, limit: Callable[[], None]) -> bool:
+    """The steps before the handler; whether it is to be called."""
+    resolve(run, source)
+    if run.outcome is None:
+        validate(run)
+    if run.outcome is None:
+        limit()
+    return run.outcome is None
+
+
+def execute(run: Run, source: Source, limit: Callable[[], None] = no_limit) -> None:
     """The whole pipeline for a process or a thread."""
     with _named(run):
-        resolve(run, commands)
-        if run.outcome is None:
-            validate(run)
-        if run.outcome is None:
+        if prepare(run, source, limit):
             with contextlib.closing(run.context):
                 perform(run)
             capture(run)
 
 
-async def execute_async(run: Run, commands: Commands) -> None:
+async def execute_async(run: Run, source: Source) -> None:
     """The whole pipeline for a task."""
     with _named(run):
-        resolve(run, commands)
-        if run.outcome is None:
-            validate(run)
-        if run.outcome is None:
+        if prepare(run, source, no_limit):
             with contextlib.closing(run.context):
                 await perform_async(run)
             capture(run)

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import pkgutil
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ class Application:
         self.commands: dict[str, Command[Any, Any]] = {}
         self.seconds = 0.0
         self._sources: dict[str, tuple[str, Mark]] = {}
+        self._lock = threading.Lock()
 
     def load(self) -> None:
         """Import the targets and collect their commands. Raises :class:`AppError` saying which and why."""
@@ -40,16 +42,23 @@ class Application:
         begun = time.monotonic()
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))
-        self.commands = {}
+        found: dict[str, Command[Any, Any]] = {}
         for target in self.targets:
             for command in _commands_of(target):
-                there = self.commands.setdefault(command.name, command)
+                there = found.setdefault(command.name, command)
                 if there.origin != command.origin:
                     raise AppError(f"{command.name} is registered twice: in {there.origin} and in {command.origin}")
-        if not self.commands:
+        if not found:
             raise AppError(f"{', '.join(self.targets)}: no product with a command found; is it imported there?")
+        self.commands = found
         self._sources = dict(self._look())
         self.seconds = time.monotonic() - begun
+
+    def current(self) -> dict[str, Command[Any, Any]]:
+        """The commands as their source says now. Raises :class:`AppError` when that cannot be imported any more."""
+        with self._lock:
+            self.refresh()
+            return self.commands
 
     def changed(self) -> list[str]:
         """Names of application modules whose source is not what was loaded."""

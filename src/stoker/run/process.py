@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -38,10 +39,12 @@ def count_threads() -> int:
 
 
 def thread_names() -> list[str]:
-    """What the threads of this process call themselves."""
+    """The threads of this process beside the main one: by their Python names, those of libraries by the kernel's."""
+    known = {thread.native_id: thread.name for thread in threading.enumerate()}
     if not _LINUX:
-        return []
-    return [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+        return [name for id, name in known.items() if id != threading.main_thread().native_id]
+    others = [task for task in Path("/proc/self/task").iterdir() if int(task.name) != os.getpid()]
+    return [known.get(int(task.name)) or (task / "comm").read_text().strip() for task in others]
 
 
 def become_subreaper() -> None:
@@ -179,6 +182,21 @@ def kill_strays(known: Iterable[int]) -> None:
     for pid in children(os.getpid()):
         if pid not in own and not _dead(pid):
             signal_tree(pid, signal.SIGKILL)
+
+
+def clear_strays(known: Iterable[int]) -> bool:
+    """Kill and collect what fell to this process because its own parent was killed; False when nothing is left.
+
+    Call it again until then: whoever is killed may leave children of its own behind.
+    """
+    own = set(known)
+    strays = [pid for pid in children(os.getpid()) if pid not in own]
+    for pid in strays:
+        if not _dead(pid):
+            signal_tree(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+    return bool(strays)
 
 
 def tree_rss(pid: int) -> int:

@@ -22,7 +22,6 @@ import setproctitle
 
 from stoker.model.errors import StokerError
 from stoker.model.interrupt import CancelRequested, TimeLimitExceeded
-from stoker.model.outcome import Failed
 from stoker.run import consumer, environ, joblog, process
 from stoker.run.executor import Run, execute, execute_async
 from stoker.run.line import unpack
@@ -99,11 +98,7 @@ class AsyncResident:
 
     async def _one(self, run: Run) -> None:
         joblog.belongs_to(run.context)
-        problem = consumer.refreshed(self._application)
-        if problem is not None:
-            run.outcome = Failed(problem)
-        else:
-            await execute_async(run, self._application.commands)
+        await execute_async(run, self._application.current)
         consumer.flush()
         del self._runs[run.assign.run]
         self._channel.send(run.ended)
@@ -147,7 +142,6 @@ class ThreadResident:
         self._application = application
         self._result_max = result_max
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="job")
-        self._lock = threading.Lock()
         self._runs: dict[int, ThreadLine] = {}
 
     def serve(self) -> None:
@@ -167,12 +161,7 @@ class ThreadResident:
         line.thread = threading.get_ident()
         run = Run(assign, line, self._result_max)
         joblog.belongs_to(run.context)
-        with self._lock:
-            problem = consumer.refreshed(self._application)
-        if problem is not None:
-            run.outcome = Failed(problem)
-        else:
-            execute(run, self._application.commands)
+        execute(run, self._application.current)
         consumer.flush()
         del self._runs[assign.run]
         self._channel.send(run.ended)

@@ -34,7 +34,6 @@ import setproctitle
 
 from stoker.model.command import Command, Isolation, define
 from stoker.model.errors import AppError
-from stoker.model.outcome import Failed
 from stoker.run import consumer, joblog, process
 from stoker.run.executor import Run, execute
 from stoker.run.line import NoAnswers
@@ -180,11 +179,7 @@ class Zygote:
 
     def _run_inline(self, assign: Assign) -> None:
         run = Run(assign, ControlLine(self._control), self._plan.result_max)
-        problem = consumer.refreshed(self._application)
-        if problem is not None:
-            run.outcome = Failed(problem)
-        else:
-            execute(run, self._application.commands)
+        execute(run, self._application.current)
         consumer.flush()
         self._say(run.ended)
 
@@ -236,7 +231,7 @@ def warm_up(application: Application, plan: Plan) -> None:
     assign = Assign(0, "0" * 32, command.name, b"{}", 1, 1, None, (), None, None, 0)
     for _ in range(REHEARSALS):
         run = Run(assign, silence, plan.result_max)
-        execute(run, {command.name: command})
+        execute(run, lambda: {command.name: command})
         frames.TO_RUNNER.decode(frames.encode(assign)[frames.HEAD.size :])
         frames.encode(run.ended)
 

@@ -163,7 +163,7 @@ class _Inline(Generic[R]):
         self._recorder = Recorder(self._answer)
         assert request.id is not None
         self.run = Run(assign(request.id, request, attempt), self._recorder, RESULT_MAX)
-        executor.resolve(self.run, {command.name: command})
+        executor.resolve(self.run, lambda: {command.name: command})
         executor.validate(self.run)
         self._check()
 

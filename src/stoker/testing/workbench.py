@@ -197,18 +197,18 @@ class Workbench:
             if self._commands[job.command].spec.is_async and _loop_runs():
                 # two loops cannot share a thread; the one here stands still until the other is done
                 with ThreadPoolExecutor(1) as thread:
-                    thread.submit(copy_context().run, executor.execute, run, self._commands).result()
+                    thread.submit(copy_context().run, executor.execute, run, lambda: self._commands).result()
             else:
-                executor.execute(run, self._commands)
+                executor.execute(run, lambda: self._commands)
         self._settle(job, run, recorder)
 
     async def _aperform(self, job: Claimed) -> None:
         recorder, run = self._run(job)
         with listening(run):
             if self._commands[job.command].spec.is_async:
-                await executor.execute_async(run, self._commands)
+                await executor.execute_async(run, lambda: self._commands)
             else:
-                executor.execute(run, self._commands)
+                executor.execute(run, lambda: self._commands)
         self._settle(job, run, recorder)
 
     def _run(self, job: Claimed) -> tuple[Recorder, Run]:

@@ -89,7 +89,9 @@ def inherited(environ: Mapping[str, str]) -> list[socket.socket]:
         count = int(environ.get("LISTEN_FDS", "0"))
         return [socket.socket(fileno=fd) for fd in range(LISTEN_FDS_START, LISTEN_FDS_START + count)]
     except (ValueError, OSError) as error:
-        raise SettingsError(f"LISTEN_FDS={environ.get('LISTEN_FDS')}: no such sockets were passed on: {error}") from None
+        raise SettingsError(
+            f"LISTEN_FDS={environ.get('LISTEN_FDS')}: no such sockets were passed on: {error}"
+        ) from None
 
 
 def check_inherited(socks: list[socket.socket], configured: Path) -> None:

@@ -87,18 +87,29 @@ def job_record(job: Job, *, secret: tuple[str, ...] = (), why: str | None = None
         error=None if job.fault is None else str(job.fault),
         traceback=None if job.fault is None else job.fault.traceback,
         input=hide(job.input, secret),
-        output=msgspec.Raw(b"null" if job.output is None else job.output),
+        output=shown(b"null" if job.output is None else job.output),
     )
 
 
 def hide(input: bytes, secret: tuple[str, ...]) -> msgspec.Raw:
     """The input with its secret fields masked."""
+    raw = shown(input)
     if not secret:
-        return msgspec.Raw(input)
-    value = msgspec.json.decode(input)
+        return raw
+    value = msgspec.json.decode(raw)
     if isinstance(value, dict):
         value.update({name: HIDDEN for name in secret if name in value})
     return msgspec.Raw(msgspec.json.encode(value))
+
+
+def shown(data: bytes) -> msgspec.Raw:
+    """Stored JSON, fit to be part of a line. What is none, because somebody wrote into the store by hand, is text."""
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)  # looks at the syntax, makes nothing
+        data.decode()
+        return msgspec.Raw(msgspec.json.format(data, indent=-1) if b"\n" in data else data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.Raw(msgspec.json.encode(data.decode(errors="replace")))
 
 
 class EventRecord(msgspec.Struct, frozen=True):
