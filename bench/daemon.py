@@ -74,7 +74,7 @@ class Daemon:
     def __enter__(self) -> Self:
         def ready() -> bool:
             if self._up.poll() is not None:
-                raise RuntimeError(f"the daemon ended:\n{(self.folder / 'log').read_text()[-2000:]}")
+                raise RuntimeError(f"the daemon ended:\n{self.log()}")
             return self.settings.socket_path.exists() and self.client.try_connect()
 
         try:
@@ -129,8 +129,25 @@ class Daemon:
         for handle in handles[: -TAIL - 1 : -1]:
             handle.wait()
         seconds = time.perf_counter() - begun
-        until(lambda: self.client.stats()["completed"] == before + count, f"{count} jobs are completed")
+        self._check(before + count)
         return count / seconds
+
+    def _check(self, completed: int) -> None:
+        """A rate counts only if every job was really done. Raises RuntimeError that shows what else happened."""
+
+        def ended() -> bool:
+            stats = self.client.stats()
+            return not stats["queued"] + stats["running"] + stats["scheduled"]
+
+        until(ended, "all jobs have ended")
+        stats = self.client.stats()
+        if stats["completed"] != completed:
+            counts = {name: stats[name] for name in ("completed", "failed", "cancelled")}
+            raise RuntimeError(f"{completed} jobs should be completed, but: {counts}\n{self.log()}")
+
+    def log(self) -> str:
+        """The end of what the daemon said."""
+        return (self.folder / "log").read_text(errors="replace")[-2000:]
 
 
 class Helper:

@@ -6,8 +6,8 @@ Inert unless the environment says otherwise when the process starts:
 
 ``kill`` is SIGKILL to oneself, ``stop`` is SIGSTOP (a pause that a test ends by SIGCONT), ``@3`` means at the third
 time. A strike with a file after ``=`` happens only while that file is there, and takes it away: so a test can arm it
-when all is ready, and the process that is started in the place of the killed one is spared. The names mark the steps of a job's way: ``after-submit``, ``before-claim``, ``after-claim``, ``before-settle``,
-``after-settle``, ``before-reap``.
+when all is ready, and the process that is started in the place of the killed one is spared. The names mark the steps of
+a job's way: ``after-submit``, ``before-claim``, ``after-claim``, ``before-settle``, ``after-settle``, ``before-reap``.
 """
 
 from __future__ import annotations

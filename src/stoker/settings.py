@@ -110,7 +110,7 @@ ABOUT: Mapping[str, str] = types.MappingProxyType(
         "keep_jobs": "seconds that ended jobs are kept",
         "keep_events": "seconds that logs and output of ended jobs are kept",
         "max_input": "most bytes of a job's input or result",
-        "max_output": "most bytes of captured output a job may leave; the rest is cut with a mark",
+        "max_output": "most bytes a job may say (captured output, log, stream, events); the rest is cut with a mark",
         "max_clients": "most connections at one time",
         "log_level": "debug, info, warning or error",
         "log_format": "text or json",
@@ -266,5 +266,7 @@ def _complete(values: dict[str, Any]) -> Settings:
             raise SettingsError(f"listen: {address!r} is not tcp://host:port")
     if values.get("listen") and not values.get("token"):
         raise SettingsError("listen: TCP needs a token; set STOKER_TOKEN to a long random text")
+    if values.get("log_file"):
+        values["log_file"] = str(root / values["log_file"])
     values["node"] = values.get("node") or os.uname().nodename
     return Settings(**values)

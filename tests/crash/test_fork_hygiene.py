@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -28,7 +29,11 @@ def seen(daemon: Daemon) -> dict[str, Any]:
 
 
 def descriptors(pid: int) -> list[str]:
-    return [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed between the listing and the look
+            found.append(os.readlink(path))
+    return found
 
 
 def test_a_child_has_exactly_its_four_descriptors(seen: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ def activated(make: Make, *apps: str, listen: Path | None = None, **settings: ob
     path = listen or daemon.settings.socket_path
     path.parent.mkdir(mode=0o700, exist_ok=True)
     named = [word for name in daemon.environ if name.startswith(("STOKER_", "PYTHONPATH")) for word in ("-E", name)]
-    daemon._wrapper[:] = ["systemd-socket-activate", "-l", str(path), *named]
+    daemon.prefix = ["systemd-socket-activate", "-l", str(path), *named]
     daemon.start(wait=False)
     until(path.exists, what=f"systemd listens on {path}")
     return daemon

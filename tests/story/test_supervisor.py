@@ -18,7 +18,7 @@ import pytest
 
 from stoker import Client
 from stoker import settings as settings_module
-from tests.daemon import KEEPER, NOT_OURS, alive, until
+from tests.daemon import KEEPER, NOT_OURS, alive, below, until
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "supervisord"
 BIN = Path(sys.executable).parent
@@ -193,3 +193,35 @@ def test_switched_off_it_idles_and_says_so() -> None:
         assert not (supervised.folder / ".stoker" / "stoker.sock").exists()
     finally:
         supervised.close()
+
+
+def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    """supervisord closes the pipe when its own log fails; so does `stoker up 2>&1 | head`."""
+    with tempfile.TemporaryDirectory(prefix="st-", dir="/tmp") as folder:
+        (Path(folder) / "commands.py").write_text(COMMANDS)
+        read, write = os.pipe()
+        command = [sys.executable, "-I", "-S", str(KEEPER), str(BIN / "stoker"), "up", "commands"]
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
+        keeper = subprocess.Popen(
+            command, cwd=folder, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=write
+        )
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
+        os.close(write)
+        try:
+            pid = int(keeper.stdout.readline().split()[1])
+            os.read(read, 1)
+            os.close(read)
+            with Client(settings=settings_module.load({"root": folder}, environ={})) as client:
+                until(client.try_connect, 30.0, "the daemon answers")
+                assert [client.call("open_notebook.tell")["success"] for _ in range(3)] == [True] * 3
+            router = next(one.pid for one in below(pid) if one.title == "stoker-router")
+            os.kill(router, signal.SIGKILL)
+            with Client(settings=settings_module.load({"root": folder}, environ={})) as client:
+                until(client.try_connect, 30.0, "the daemon answers again")
+            os.kill(pid, signal.SIGTERM)
+            assert keeper.stdout.readline() == b"exit 0\n"
+        finally:
+            keeper.stdin.close()
+            keeper.wait(30)
+            keeper.stdout.close()

@@ -32,11 +32,10 @@ import typer.main
 import stoker
 from stoker import settings as settings_module
 from stoker._version import __version__
-from stoker.client import core
 from stoker.client.aio import AsyncClient, AsyncJobHandle
 from stoker.client.sync import Client, JobHandle
 from stoker.entry import cli, exits
-from stoker.model import errors
+from stoker.model import errors, packing
 from stoker.model.command import define
 from stoker.model.event import EventKind
 from stoker.router import methods
@@ -253,7 +252,7 @@ def test_every_option_of_a_command() -> None:
 
 def test_every_option_of_a_submission() -> None:
     told = {name for cell, _ in rows("docs/client.md", "option") for name in re.findall(r"`(\w+)`", cell)}
-    assert told == core.OPTIONS
+    assert told == packing.OPTIONS
 
 
 @pytest.mark.parametrize(

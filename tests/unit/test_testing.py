@@ -252,7 +252,10 @@ def test_requests_are_refused_as_by_the_daemon() -> None:
             bench.client.submit("store.buy", item="tea")
         with pytest.raises(UnknownMethod, match="needs a daemon"):
             bench.client.stats()
+        with pytest.raises(InvalidInput, match="count"):
+            bench.client.submit_many("shop.buy", [{"item": "tea"}, {"item": "tea", "count": "many"}])
         assert bench.submitted == []
+        assert bench.jobs() == [], "all or none"
 
 
 def test_a_job_that_never_ends_its_line_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from stoker import settings as settings_module
 from stoker.client import core
-from stoker.model import ids
+from stoker.model import ids, packing
 from stoker.model.command import Command
 from stoker.model.errors import AlreadyRunning, DaemonError, DaemonSilent, DaemonUnavailable, StokerError, WaitTimeout
 from stoker.model.job import Progress, Submitted
@@ -64,7 +64,9 @@ class AsyncLine:
             await self._writer.drain()
             return core.read(await future, kind)
         except OSError as error:
-            raise endpoint.unreachable(self._address, error) from None
+            if self._task is not None:
+                await asyncio.wait([self._task], timeout=1.0)  # it may have heard why the daemon hung up
+            raise self.broken or endpoint.unreachable(self._address, error) from None
         finally:
             self._calls.pop(number, None)
 
@@ -157,17 +159,12 @@ class AsyncClient:
     async def submit(self, command: Command[..., Any] | str, /, *args: Any, **kwargs: Any) -> AsyncJobHandle[Any]:
         """Store a job; see :meth:`stoker.client.sync.Client.submit`."""
         parameters = command.signature.parameters if isinstance(command, Command) else ()
-        inputs, options = core.split_options(parameters, kwargs)
-        return await self.submit_request(command, core.request(command, args, inputs, options))
+        inputs, options = packing.split_options(parameters, kwargs)
+        return await self.submit_request(command, packing.pack(command, args, inputs, options))
 
     async def submit_request(self, command: Command[..., Any] | str, request: Request) -> AsyncJobHandle[Any]:
         typed = command if isinstance(command, Command) else None
-        try:
-            answer: Submitted | Exception = await self._again("submit", request, Submitted)
-        except DaemonUnavailable:
-            answer = await self._offline(request, {typed.name: typed} if typed else {})
-        if isinstance(answer, Exception):
-            raise answer
+        (answer,) = await self._submitted([request], {typed.name: typed} if typed else {})
         return AsyncJobHandle(self, answer.id, typed, answer.created)
 
     async def submit_many(
@@ -176,12 +173,12 @@ class AsyncClient:
         """Store many jobs of one command in one transaction, all or none."""
         typed = command if isinstance(command, Command) else None
         requests = [
-            core.request(command, (), one, options)
+            packing.pack(command, (), one, options)
             if typed and isinstance(one, Mapping) and typed.signature.record is None
-            else core.request(command, (one,), {}, options)
+            else packing.pack(command, (one,), {}, options)
             for one in inputs
         ]
-        answers = await self._again("submit_many", {"jobs": requests}, list[Submitted])
+        answers = await self._submitted(requests, {typed.name: typed} if typed else {})
         return [AsyncJobHandle(self, answer.id, typed, answer.created) for answer in answers]
 
     async def call(self, command: Command[..., Any] | str, /, *args: Any, **kwargs: Any) -> Any:
@@ -231,17 +228,31 @@ class AsyncClient:
         except DaemonUnavailable:
             return await (await self.connected()).ask(method, params, kind)
 
-    async def _offline(self, request: Request, commands: Mapping[str, Command[..., Any]]) -> Submitted | Exception:
-        if self.address.startswith("tcp://"):
-            raise DaemonUnavailable(f"cannot reach the daemon at {self.address}")
+    async def _submitted(
+        self, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
+    ) -> list[Submitted]:
+        """By the daemon, or straight into the store when none runs. Raises the first refusal."""
+        try:
+            return await self._sent(requests)
+        except DaemonUnavailable:
+            if self.address.startswith("tcp://"):
+                raise
         # not at the top: the zygote imports this module, and must never import the store
         from stoker.client import offline
 
         try:
-            (answer,) = await asyncio.to_thread(offline.submit, self.settings, [request], commands)
+            answers = await asyncio.to_thread(offline.submit, self.settings, requests, commands)
         except AlreadyRunning:
-            return await self._again("submit", request, Submitted)
-        return answer
+            return await self._sent(requests)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, Submitted)]
+
+    async def _sent(self, requests: Sequence[Request]) -> list[Submitted]:
+        if len(requests) == 1:
+            return [await self._again("submit", requests[0], Submitted)]
+        return await self._again("submit_many", {"jobs": requests}, list[Submitted])
 
 
 class AsyncJobHandle(Generic[R]):
@@ -301,6 +312,13 @@ class AsyncJobHandle(Generic[R]):
         async for event in self.events():
             if event.kind == "chunk":
                 yield event.value()
+
+    async def logs(self) -> AsyncIterator[str]:
+        """Log lines and captured output as text, as they come."""
+        async for event in self.events():
+            text = event.text()
+            if text is not None:
+                yield text
 
     async def cancel(self, reason: str = "cancelled by a client") -> JobRecord:
         found: JobRecord = await self._client.ask("cancel", JobRecord, job=self.id, reason=reason)

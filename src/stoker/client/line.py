@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, TypeVar
 
 from stoker.client import core
@@ -21,7 +22,7 @@ class Line:
         self._sock = endpoint.connect(address, silence)
         self._talk = core.Conversation(token=token or None)
         self._inbox: list[messages.Message] = []
-        self._sock.sendall(self._talk.hello())
+        self._send(self._talk.hello())
 
     def ask(self, method: str, params: Any, kind: type[T], wait: bool | None = None) -> T:
         number, line = self._talk.call(method, params, wait)
@@ -49,7 +50,14 @@ class Line:
         try:
             self._sock.sendall(line)
         except OSError as error:
+            self._last_words()
             raise endpoint.unreachable(self._address, error) from None
+
+    def _last_words(self) -> None:
+        """Raise what the daemon said before it hung up, if it did: the line was too long, or we are not welcome."""
+        with contextlib.suppress(OSError):
+            while data := self._sock.recv(RECV):
+                self._inbox += self._talk.feed(data)
 
     def expect(self, silence: float) -> None:
         """How long the daemon may be silent from now on."""

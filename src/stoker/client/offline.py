@@ -45,6 +45,8 @@ def submit(
     settings: Settings, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
 ) -> list[Submitted | Exception]:
     """Store the requests. A command that is not at hand gets the settings a command has by default."""
+    for request in requests:
+        request.check_size(settings.max_input)
     with held(settings.store_path):
         return finish(_submit(settings.store_path, requests, commands))
 
@@ -68,7 +70,8 @@ async def _submit(
         specs = [commands.get(request.command) for request in requests]
         now = store.now()
         return await store.submit(
-            [resolve(request, spec.spec if spec else None, now) for request, spec in zip(requests, specs, strict=True)]
+            [resolve(request, spec.spec if spec else None, now) for request, spec in zip(requests, specs, strict=True)],
+            together=len(requests) > 1,
         )
     finally:
         await store.close()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from stoker.client import core
 from stoker.client.sync import Client, JobHandle
-from stoker.model.command import Command, CommandSpec, RetryRules, define
+from stoker.model import packing
+from stoker.model.command import Command, define
 from stoker.model.product import Catalog
 from stoker.model.request import Request
-from stoker.model.schema import Signature
 
 if TYPE_CHECKING:
     from stoker.client.aio import AsyncClient, AsyncJobHandle
@@ -43,20 +42,11 @@ class Submittable(Command[P, R]):
     ``id``. Where a handler has a parameter of such a name, the parameter wins; set the option by :meth:`options`.
     """
 
-    def __init__(
-        self,
-        handler: Callable[P, R],
-        spec: CommandSpec,
-        signature: Signature,
-        rules: RetryRules,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(handler, spec, signature, rules)
-        self._options = dict(options or {})
-
     def options(self, **options: Any) -> Submittable[P, R]:
         """The same command with options for what is submitted through it."""
-        return type(self)(self.handler, self.spec, self.signature, self.rules, {**self._options, **options})
+        other = type(self)(self.handler, self.spec, self.signature, self.rules)
+        other.preset = {**self.preset, **options}
+        return other
 
     def submit(self, *args: Any, **kwargs: Any) -> JobHandle[R]:
         """Store a job and return at once; durable. Raises InvalidInput before anything is sent."""
@@ -68,7 +58,7 @@ class Submittable(Command[P, R]):
 
     def submit_many(self, inputs: list[Any], **options: Any) -> list[JobHandle[R]]:
         """Store many jobs in one transaction, all or none."""
-        return default_client().submit_many(self, inputs, **{**self._options, **options})
+        return default_client().submit_many(self, inputs, **options)
 
     def call(self, *args: Any, **kwargs: Any) -> R:
         """Submit and wait for the handler's value. Raises JobFailed or JobCancelled."""
@@ -79,8 +69,8 @@ class Submittable(Command[P, R]):
         return await (await self.asubmit(*args, **kwargs)).result()
 
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
-        inputs, options = core.split_options(self.signature.parameters, kwargs)
-        return core.request(self, args, inputs, {**self._options, **options})
+        inputs, options = packing.split_options(self.signature.parameters, kwargs)
+        return packing.pack(self, args, inputs, options)
 
 
 class Product(Catalog):

@@ -18,7 +18,7 @@ import msgspec
 from stoker import settings as settings_module
 from stoker.client import core
 from stoker.client.line import Line
-from stoker.model import ids
+from stoker.model import ids, packing
 from stoker.model.command import Command
 from stoker.model.errors import AlreadyRunning, DaemonError, DaemonSilent, DaemonUnavailable, WaitTimeout
 from stoker.model.job import Progress, Submitted
@@ -76,8 +76,8 @@ class Client:
         With no daemon running the job is stored all the same. Raises InvalidInput and other RequestErrors; when this
         returns, the job is on disk.
         """
-        inputs, options = core.split_options(_parameters(command), kwargs)
-        return self.submit_request(command, core.request(command, args, inputs, options))
+        inputs, options = packing.split_options(_parameters(command), kwargs)
+        return self.submit_request(command, packing.pack(command, args, inputs, options))
 
     def submit_request(self, command: Command[..., Any] | str, request: Request) -> JobHandle[Any]:
         """Store a request that is packed already."""
@@ -99,9 +99,9 @@ class Client:
         the parameters."""
         typed = command if isinstance(command, Command) else None
         requests = [
-            core.request(command, (), one, options)
+            packing.pack(command, (), one, options)
             if typed and isinstance(one, Mapping) and typed.signature.record is None
-            else core.request(command, (one,), {}, options)
+            else packing.pack(command, (one,), {}, options)
             for one in inputs
         ]
         answers = self.submit_requests(requests, {typed.name: typed} if typed else {})
@@ -301,11 +301,9 @@ class JobHandle(Generic[R]):
     def logs(self, *, follow: bool = False) -> Iterator[str]:
         """Log lines and captured output as text."""
         for event in self.events(follow=follow):
-            value = event.value()
-            if event.kind == "log":
-                yield str(value.get("message", ""))
-            elif event.kind in ("stdout", "stderr"):
-                yield str(value)
+            text = event.text()
+            if text is not None:
+                yield text
 
     def cancel(self, reason: str = "cancelled by a client") -> JobRecord:
         """Cancel: a waiting job at once, a running one by exception, then SIGTERM, then SIGKILL of all it started."""

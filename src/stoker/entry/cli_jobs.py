@@ -14,6 +14,7 @@ from stoker.client.sync import JobHandle
 from stoker.entry import arguments, details, exits, options, session, show
 from stoker.entry.options import Json
 from stoker.entry.session import Session
+from stoker.model import packing
 from stoker.model.errors import DaemonUnavailable, StokerError
 from stoker.model.job import State, Unique
 from stoker.model.request import Request
@@ -230,7 +231,7 @@ def _request(line: Session, command: str, words: list[str] | None, input: str | 
     else:
         name = session.full_name(command, known)
         value = arguments.read(name, words or (), base, known[name]["schema"])
-    return core.request(name, (value,), {}, asked)
+    return packing.pack(name, (value,), {}, asked)
 
 
 def _submitted(line: Session, request: Request, json: bool) -> None:

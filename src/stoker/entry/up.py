@@ -24,8 +24,9 @@ from types import FrameType
 import msgspec
 import setproctitle
 
+from stoker import settings as settings_module
 from stoker.entry import exits, systemd
-from stoker.model.errors import StokerError
+from stoker.model.errors import SettingsError, StokerError
 from stoker.settings import Settings
 from stoker.wire import endpoint
 
@@ -59,12 +60,14 @@ class Supervisor:
                 status = self._once()
                 if self._stopping or status in FINAL:
                     return status if status >= 0 else 128 - status
-                if status != exits.AGAIN:
+                if status == exits.AGAIN:
+                    self._reread()
+                else:
                     now = time.monotonic()
                     crashes = [at for at in crashes if at > now - CRASH_WINDOW] + [now]
-                    print(f"stoker: the router ended with status {status}; starting it again", file=sys.stderr)
+                    _say(f"the router ended with status {status}; starting it again")
                     if len(crashes) > CRASHES_MAX:
-                        print(f"stoker: {len(crashes)} crashes within {CRASH_WINDOW:.0f} s; giving up", file=sys.stderr)
+                        _say(f"{len(crashes)} crashes within {CRASH_WINDOW:.0f} s; giving up")
                         return 1
                     if not self._pause(0.1 * 2 ** len(crashes)):
                         return exits.OK
@@ -100,6 +103,16 @@ class Supervisor:
             with contextlib.suppress(InterruptedError):
                 return self._router.wait()
 
+    def _reread(self) -> None:
+        """A restart takes the settings anew, but for those that the open sockets and their folder depend on."""
+        kept = {name: getattr(self._settings, name) for name in ("root", "store", "socket", "listen", "prefix")}
+        try:
+            new = settings_module.load({"root": self._settings.root})
+        except SettingsError as error:
+            print(f"stoker: the settings stay as they were: {error.message}", file=sys.stderr)
+        else:
+            self._settings = msgspec.structs.replace(new, **kept)
+
     def _pause(self, seconds: float) -> bool:
         """Wait before the next start; False when asked to stop meanwhile."""
         end = time.monotonic() + seconds
@@ -124,6 +137,12 @@ class Supervisor:
             self._bound = False
 
 
+def _say(text: str) -> None:
+    """A line for whoever started us; who does not listen any more is no reason to stop."""
+    with contextlib.suppress(OSError):
+        print(f"stoker: {text}", file=sys.stderr, flush=True)
+
+
 def main(settings: Settings) -> int:
     return Supervisor(settings).run()
 
@@ -137,5 +156,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(resolved(os.environ)))
     except StokerError as error:
-        print(f"stoker: {error.message}", file=sys.stderr)
+        _say(error.message)
         sys.exit(exits.code(error))

@@ -113,6 +113,7 @@ class Command(Generic[P, R]):
         self.spec = spec
         self.signature = signature
         self.rules = rules
+        self.preset: dict[str, Any] = {}
         self.__doc__ = handler.__doc__
         self.__name__ = getattr(handler, "__name__", spec.name)
         self.__wrapped__ = handler
@@ -207,6 +208,8 @@ def define(
         )
         if spec.isolation is Isolation.ASYNC and not spec.is_async:
             raise ValueError("isolation 'async' needs an `async def`; a plain function takes 'thread'")
+        if once and retries:
+            raise ValueError("once and retries exclude each other")
     except (ValueError, TypeError) as error:
         raise AppError(f"command {full}: {error}") from error
     return spec, signature, RetryRules(_classes(retry_on), _classes(never_retry))

@@ -66,9 +66,10 @@ class Lost(msgspec.Struct, frozen=True, tag="lost"):
 
 
 class Returned(msgspec.Struct, frozen=True, tag="returned"):
-    """Given back unfinished by a daemon that stops; the attempt is not counted."""
+    """Given back unfinished; the attempt is not counted. ``begun`` is whether the handler may have started."""
 
     reason: str = "the daemon stopped"
+    begun: bool = True
 
 
 Outcome: TypeAlias = Done | Retry | Snoozed | Failed | Cancelled | Lost | Returned

@@ -9,8 +9,9 @@ import msgspec
 
 from stoker.model import ids
 from stoker.model.command import CommandSpec
-from stoker.model.errors import InvalidInput, RequestError
+from stoker.model.errors import InvalidInput, PayloadTooLarge, RequestError
 from stoker.model.job import Overrides, Submission, Unique, priority
+from stoker.model.quantities import show_size
 
 TAGS_MAX = 32
 TEXT_MAX = 256
@@ -38,6 +39,14 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     retries: int | None = None
     memory: int | None = None
     checked: str | None = None
+
+    def check_size(self, most: int) -> None:
+        """Raises :class:`PayloadTooLarge` for an input of more than ``most`` bytes."""
+        if len(self.input) > most:
+            raise PayloadTooLarge(
+                f"the input has {show_size(len(self.input))}, more than {show_size(most)}; "
+                "store it somewhere and send its name"
+            )
 
 
 def resolve(request: Request, spec: CommandSpec | None, now: float) -> Submission:

@@ -49,7 +49,7 @@ class MsgspecCodec:
     def decode(self, data: bytes) -> Any:
         try:
             return self._decoder.decode(data)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(readable(str(error))) from None
         except RecursionError:
             raise InvalidInput("the value is nested too deep") from None
@@ -69,7 +69,7 @@ class JsonCodec:
     def decode(self, data: bytes) -> Any:
         try:
             return msgspec.json.decode(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"not JSON: {error}") from None
         except RecursionError:
             raise InvalidInput("the value is nested too deep") from None

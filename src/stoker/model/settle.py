@@ -12,14 +12,15 @@ if the fence no longer matches, nothing is written, because somebody else has th
     Failed       failed                 failed
     Cancelled    cancelled              cancelled
     Lost         new, after back-off    failed              (see below for what "left" means here)
-    Returned     new, not counted       new, not counted
+    Returned     new, not counted       new, not counted    (``once`` and begun: failed)
 
 A request to cancel wins over everything but a finished result's absence: once asked for, no ending leads back to
 ``new``; a result that came in spite of it is dropped and the job is cancelled.
 
 Attempts left. ``retries`` counts how often a *failing* job may start again. When the house falls (the daemon or its
 zygote is killed) the job is not to blame, so such losses are forgiven up to :data:`HOUSE_RETRIES` starts more even for
-``retries=0``; beyond that the job may be what kills the house. A command declared ``once`` is never started twice.
+``retries=0``; beyond that the job may be what kills the house. A command declared ``once`` is never started twice,
+unless its own handler snoozes.
 """
 
 from __future__ import annotations
@@ -83,6 +84,9 @@ def after(
             return Ending(State.CANCELLED, job.attempt, fault=Fault("Cancelled", reason))
         case Snoozed(wait, _):
             return Ending(State.NEW, job.attempt - 1, run_at=now + wait)
+        case Returned(reason, True) if spec is not None and spec.once:
+            fault = Fault("Returned", f"{reason} while it ran, and it runs only once")
+            return Ending(State.FAILED, job.attempt, fault=fault)
         case Returned():
             return Ending(State.NEW, job.attempt - 1, run_at=now)
         case Retry(fault, wait):

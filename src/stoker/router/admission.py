@@ -11,7 +11,6 @@ import msgspec
 from stoker.model.command import CommandSpec
 from stoker.model.errors import InvalidInput, NotAllowed, PayloadTooLarge, UnknownCommand
 from stoker.model.job import Submission
-from stoker.model.quantities import show_size
 from stoker.model.request import Request, resolve
 from stoker.settings import Current
 
@@ -30,12 +29,7 @@ class Admission:
         spec = self.spec(request.command)
         if role not in spec.callers and role != "job":
             raise NotAllowed(f"{spec.name} may be called by {' and '.join(spec.callers)}, not by {role}")
-        most = self._settings().max_input
-        if len(request.input) > most:
-            raise PayloadTooLarge(
-                f"the input has {show_size(len(request.input))}, more than {show_size(most)}; "
-                "store it somewhere and send its name"
-            )
+        request.check_size(self._settings().max_input)
         if request.checked != spec.fingerprint:
             self._check(spec, bytes(request.input))
         return resolve(request, spec, now)
@@ -55,7 +49,7 @@ class Admission:
             value = msgspec.json.decode(input)
         except RecursionError:
             raise PayloadTooLarge("the input is nested too deep") from None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"the input is not JSON: {error}") from None
         check = self._checks.get(spec.fingerprint)
         if check is None:

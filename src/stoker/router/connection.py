@@ -166,6 +166,8 @@ class Connection(asyncio.Protocol):
 
     async def _subscribe(self, call: messages.Call) -> dict[str, Any]:
         """Events of a job from a cursor on, then as they come; ended by an ``end`` event."""
+        if self._role != "script":
+            raise NotAllowed(f"subscribe may be called by script, not by {self._role}")
         wanted = methods.read_params(methods.Method(Subscription, methods.ping), call.params)
         id = ids.job_id(wanted.job)
         await self._house.store.get(id)

@@ -155,7 +155,7 @@ class Desk:
             lost = Lost(Fault("Lost", "the daemon stopped while it ran"), Blame.HOUSE)
             attempt.returned(lost if attempt.spec.once else Returned())
             if self.pool.withdraw(attempt):
-                self.end(attempt, Returned())
+                self.end(attempt, Returned(begun=False))
 
     def mend(self, job: Claimed, outcome: Outcome) -> None:
         """Settle an attempt that was found abandoned; its fence decides whether it still is."""

@@ -102,21 +102,18 @@ async def submit(house: House, role: str, request: Request) -> Submitted:
 
 
 async def submit_many(house: House, role: str, params: Many) -> list[Submitted]:
-    """Store many jobs in one transaction; if one of them cannot be admitted, none is stored."""
+    """Store many jobs in one transaction, all or none."""
     if len(params.jobs) > MANY_MAX:
         raise PayloadTooLarge(f"{len(params.jobs)} jobs at once; {MANY_MAX} are the most, send several batches")
     now = house.store.now()
     submissions = [house.admission.admit(request, role, now) for request in params.jobs]
-    answers = await stored(house, submissions)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
+    answers = await stored(house, submissions, together=True)
     return [answer for answer in answers if isinstance(answer, Submitted)]
 
 
-async def stored(house: House, submissions: list[Submission]) -> list[Submitted | Exception]:
+async def stored(house: House, submissions: list[Submission], *, together: bool = False) -> list[Submitted | Exception]:
     """Into the store, and whatever has to be woken is."""
-    future = house.store.submit(submissions)
+    future = house.store.submit(submissions, together=together)
     # the claim stands in line right behind: with a free slot, both share one commit
     house.claimer.wake()
     answers = await future

@@ -253,7 +253,7 @@ class Pool:
         if self.fork_refused is None:
             log.error("no process could be made", reason=frame.message)
         self.fork_refused = frame.message
-        self._bury(worker, Returned(frame.message))
+        self._bury(worker, Returned(frame.message, begun=False))
 
     def try_again(self) -> None:
         """Forks were refused; perhaps they are not any more."""

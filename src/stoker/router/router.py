@@ -37,6 +37,7 @@ from stoker.router.keeper import Keeper
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
 from stoker.router.zygotes import Zygote
+from stoker.run import process
 from stoker.settings import Current, Settings
 from stoker.store.base import Store
 from stoker.wire.frames import Answer, Ask
@@ -45,6 +46,7 @@ log = structlog.get_logger(role="router")
 
 RESTART_GRACE = 30.0
 """Seconds a restart waits for running jobs when no grace time is set; what still runs then is given back."""
+STRAY_ROUNDS = 100
 ZYGOTE_PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0)
 """Seconds before a new zygote is tried, the first time, the second …; the last for ever."""
 
@@ -92,6 +94,7 @@ class Router:
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
         self._zygotes: set[Zygote] = set()
+        self._unburied: set[Zygote] = set()
         self._asks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._leave = asyncio.Event()
@@ -188,12 +191,14 @@ class Router:
     async def _new_zygote(self) -> None:
         zygote = Zygote(self.settings(), self.pool.frame, self._zygote_gone)
         self._zygotes.add(zygote)
+        self._unburied.add(zygote)
         try:
             announce = await zygote.start()
         except BaseException:
             zygote.stop()
             self._zygotes.discard(zygote)
             await zygote.gone()
+            self._unburied.discard(zygote)
             raise
         self.pool.adopt(zygote, announce)
         log.info(
@@ -208,6 +213,8 @@ class Router:
 
     async def _bury(self, zygote: Zygote) -> None:
         status = await zygote.gone()
+        self._unburied.discard(zygote)
+        await self._clear_away()
         if zygote.retiring or self._leave.is_set():
             return
         log.error("the zygote died; starting another", pid=zygote.pid, status=status)
@@ -219,6 +226,13 @@ class Router:
                 await self._new_zygote()
             except AppError as error:
                 log.error("the application cannot be loaded", error=error.message)
+
+    async def _clear_away(self) -> None:
+        """A zygote that was killed could not see to what its jobs had started: it has fallen to us."""
+        for _ in range(STRAY_ROUNDS):
+            if not process.clear_strays(zygote.pid for zygote in self._unburied):
+                return
+            await asyncio.sleep(0.02)
 
     # ── what happens in between ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from stoker.model import ids
+from stoker.model import ids, packing
 from stoker.model.command import Command
 from stoker.model.event import EventKind
 from stoker.model.schema import JsonCodec
@@ -91,7 +91,8 @@ class Context:
         self._say(EventKind.EMIT, _json.encode({"event": event, "data": data}))
 
     def submit(self, command: Command[..., Any] | str, /, *args: Any, **kwargs: Any) -> str:
-        """Submit another job on behalf of the same user; its id. Stored when this returns.
+        """Submit another job on behalf of the same user; its id. Stored when this returns. Options (``delay``,
+        ``priority``, …) go beside the input, as in a client's submit.
 
         Safe to repeat: a second attempt of this job submits the same jobs under the same ids, in the order of the
         calls, and gets back those that are there.
@@ -163,17 +164,13 @@ class Context:
 
     def _request(self, command: Command[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         self._asks += 1
-        if isinstance(command, Command):
-            input = command.signature.pack(args, kwargs)
-        elif args:
-            raise TypeError("a command given by name takes its input as keywords")
-        else:
-            input = _json.encode(kwargs)
-        name = command.name if isinstance(command, Command) else command
+        parameters = command.signature.parameters if isinstance(command, Command) else ()
+        inputs, options = packing.split_options(parameters, kwargs)
         # the same in every attempt, another when the job is begun anew by hand
         round = f"-{self._assign.round}" if self._assign.round else ""
-        id = ids.child_id(f"{ids.job_id(self.job)}{round}", self._asks)
-        return _json.encode({"command": name, "input": msgspec.Raw(input), "user": self.user, "id": id})
+        options.setdefault("id", f"{ids.job_id(self.job)[:48]}{round}-{self._asks}")
+        options.setdefault("user", self.user)
+        return _json.encode(packing.pack(command, args, inputs, options))
 
     @staticmethod
     def _submitted(answer: bytes) -> str:

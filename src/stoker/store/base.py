@@ -104,8 +104,11 @@ class Store(Protocol):
     def now(self) -> float:
         """The store's clock, seconds since the epoch, UTC."""
 
-    def submit(self, submissions: Sequence[Submission]) -> Awaitable[list[Submitted | Exception]]:
-        """Store new jobs; each is taken or refused by itself, in order.
+    def submit(
+        self, submissions: Sequence[Submission], *, together: bool = False
+    ) -> Awaitable[list[Submitted | Exception]]:
+        """Store new jobs; each is taken or refused by itself, in order. ``together``: all or none, and the first
+        refusal is raised.
 
         The same id again with the same command and input is the same job (``created`` False); with another it is
         :class:`IdConflict`. A taken unique key is answered as its ``on_duplicate`` says.

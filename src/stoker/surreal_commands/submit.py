@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import msgspec
 import pydantic
 
-from stoker.client import core, product
-from stoker.model import ids
+from stoker.client import product
+from stoker.model import ids, packing
 from stoker.model.errors import AlreadyRunning, DaemonUnavailable
 from stoker.surreal_commands.register import products, takes_context
 from stoker.surreal_commands.shapes import CONTEXT, CommandResult, CommandStatus
@@ -55,9 +55,9 @@ def submit_command(app: str, command: str, args: Input, context: Mapping[str, An
     user = (context or {}).get("user_id")
     options = {"user": None if user is None else str(user)}
     if known is None or known.signature.record is not None:
-        request = core.request(known or name, (data,), {}, options)
+        request = packing.pack(known or name, (data,), {}, options)
     else:
-        request = core.request(known, (), data, options)
+        request = packing.pack(known, (), data, options)
     id = f"{ids.RECORD_PREFIX}{product.default_client().submit_request(known or name, request).id}"
     log.info("Queued command: %s → %s", name, id)
     return id

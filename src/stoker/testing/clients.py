@@ -39,7 +39,7 @@ class BenchClient(Client):
         self, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
     ) -> list[Submitted | Exception]:
         self._bench.learn(list(commands.values()))
-        return [self._bench.submit(request) for request in requests]
+        return list(self._bench.submit_all(requests))
 
     @contextlib.contextmanager
     def line(self, timeout: float | None = None) -> Iterator[Any]:

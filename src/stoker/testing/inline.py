@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 
 import msgspec
 
-from stoker.client import core
+from stoker.model import packing
 from stoker.model.command import Command
 from stoker.model.errors import JobFailed, UnknownMethod
 from stoker.model.event import EventKind
@@ -38,7 +38,8 @@ class Asked(msgspec.Struct, frozen=True):
     def of(cls, request: Request) -> Asked:
         input = msgspec.json.decode(request.input)
         given = msgspec.structs.asdict(request)
-        return cls(request.command, input, {name: given[name] for name in core.OPTIONS if name != "id" and given[name]})
+        options = {name: given[name] for name in packing.OPTIONS if name != "id" and given[name]}
+        return cls(request.command, input, options)
 
     def get(self, name: str) -> Any:
         """A field of the input, or an option of the submission."""
@@ -156,8 +157,8 @@ class _Inline(Generic[R]):
         self, command: Command[..., R], args: Sequence[Any], kwargs: dict[str, Any], attempt: int,
         answers: Answers,
     ) -> None:  # fmt: skip
-        inputs, options = core.split_options(command.signature.parameters, kwargs)
-        request = core.request(command, args, inputs, options)
+        inputs, options = packing.split_options(command.signature.parameters, kwargs)
+        request = packing.pack(command, args, inputs, options)
         self._answers = answers
         self._submitted: list[Asked] = []
         self._recorder = Recorder(self._answer)

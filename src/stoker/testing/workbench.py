@@ -117,12 +117,19 @@ class Workbench:
 
     def submit(self, request: Request, role: str = "script") -> Submitted:
         """Store a job. Raises a RequestError as the daemon would."""
-        submission = self._admission.admit(request, role, self.clock.wall())
-        (answer,) = self._do(lambda: self._store.submit([submission]))
-        if isinstance(answer, Exception):
-            raise answer
-        self.submitted.append(Asked.of(request))
-        return answer
+        return self.submit_all([request], role)[0]
+
+    def submit_all(self, requests: Sequence[Request], role: str = "script") -> list[Submitted]:
+        """Store jobs, all or none. Raises the first RequestError."""
+        now = self.clock.wall()
+        submissions = [self._admission.admit(request, role, now) for request in requests]
+        taken = []
+        for answer in self._do(lambda: self._store.submit(submissions, together=True)):
+            if isinstance(answer, Exception):
+                raise answer
+            taken.append(answer)
+        self.submitted += [Asked.of(request) for request in requests]
+        return taken
 
     def answer(self, method: str, params: Mapping[str, Any]) -> Any:
         """What the daemon would answer to a method that looks at jobs or changes them."""
@@ -131,7 +138,7 @@ class Workbench:
             case "ping":
                 return "pong"
             case "submit_many":
-                return [self.submit(one) for one in params["jobs"]]
+                return self.submit_all(params["jobs"])
             case "job" | "wait":
                 return self.job(id)
             case "jobs":

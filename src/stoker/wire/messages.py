@@ -19,6 +19,7 @@ from typing import TypeAlias
 import msgspec
 
 from stoker.model.errors import PayloadTooLarge, ProtocolError, StokerError
+from stoker.model.quantities import show_size
 
 PROTOCOL = 1
 ROLES = ("script", "web")
@@ -90,6 +91,8 @@ def encode(message: Message) -> bytes:
 def decode(line: bytes | bytearray | memoryview) -> Message:
     """Read one line. Raises :class:`ProtocolError` or :class:`PayloadTooLarge` (nested too deep)."""
     try:
+        # parts that are passed on unread must be text, too, or the one who reads them stumbles
+        str(line, "utf-8")
         return _decoder.decode(line)
     except RecursionError:
         raise PayloadTooLarge("the message is nested too deep") from None
@@ -124,4 +127,6 @@ class Lines:
 
     def _check(self, length: int) -> None:
         if length > self._limit:
-            raise PayloadTooLarge(f"a line may have {self._limit} bytes at most")
+            raise PayloadTooLarge(
+                f"a line may have {show_size(self._limit)} at most; store what is large somewhere and send its name"
+            )

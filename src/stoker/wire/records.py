@@ -125,6 +125,12 @@ class EventRecord(msgspec.Struct, frozen=True):
     def value(self) -> Any:
         return msgspec.json.decode(self.data)
 
+    def text(self) -> str | None:
+        """A log line or a piece of captured output; None for any other kind."""
+        if self.kind == "log":
+            return str(self.value().get("message", ""))
+        return str(self.value()) if self.kind in ("stdout", "stderr") else None
+
 
 def event_record(event: Event) -> EventRecord:
     return EventRecord(event.seq, event.job, event.attempt, str(event.kind), iso(event.at) or "", event.data)

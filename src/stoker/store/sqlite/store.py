@@ -46,9 +46,11 @@ class SqliteStore:
     def now(self) -> float:
         return self._clock.wall()
 
-    def submit(self, submissions: Sequence[Submission]) -> asyncio.Future[list[Submitted | Exception]]:
+    def submit(
+        self, submissions: Sequence[Submission], *, together: bool = False
+    ) -> asyncio.Future[list[Submitted | Exception]]:
         new = list(submissions)
-        return self._writer.do(lambda db: submitting.submit(db, new, self.now()))
+        return self._writer.do(lambda db: submitting.submit(db, new, self.now(), together))
 
     def claim(self, owner: str, lease: float, quotas: Sequence[Quota], total: int) -> asyncio.Future[list[Claimed]]:
         return self._writer.do(lambda db: running.claim(db, owner, lease, quotas, total, self.now()))

@@ -14,9 +14,17 @@ from stoker.store.sqlite.rows import pack
 _NONE = Overrides()
 
 
-def submit(db: Connection, submissions: list[Submission], now: float) -> list[Submitted | Exception]:
-    """Store each that can be stored; a refusal of one is its answer and harms no other."""
-    return [_submit(db, submission, now) for submission in submissions]
+def submit(
+    db: Connection, submissions: list[Submission], now: float, together: bool = False
+) -> list[Submitted | Exception]:
+    """Store each that can be stored; a refusal of one is its answer and harms no other, unless they belong together:
+    then it is raised, and the transaction takes all of them back."""
+    answers = [_submit(db, submission, now) for submission in submissions]
+    if together:
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+    return answers
 
 
 def _submit(db: Connection, new: Submission, now: float) -> Submitted | Exception:
