@@ -277,7 +277,7 @@ class AsyncJobHandle(Generic[R]):
     async def wait(self, timeout: float | None = None) -> JobRecord:
         found: JobRecord = await self._client.ask("wait", JobRecord, job=self.id, seconds=timeout)
         if not found.ended:
-            raise WaitTimeout(f"{found.name} {self.id} is {found.status} after {timeout:g} s; it goes on")
+            raise WaitTimeout(f"{found.name} {self.id} is still {found.status}; it goes on")
         return found
 
     async def result(self, timeout: float | None = None) -> R:

@@ -263,7 +263,7 @@ class JobHandle(Generic[R]):
         """Wait until the job has ended. Raises :class:`WaitTimeout` after ``timeout`` seconds; the job goes on."""
         found: JobRecord = self._client.ask("wait", JobRecord, job=self.id, seconds=timeout)
         if not found.ended:
-            raise WaitTimeout(f"{found.name} {self.id} is {found.status} after {timeout:g} s; it goes on")
+            raise WaitTimeout(f"{found.name} {self.id} is still {found.status}; it goes on")
         return found
 
     def result(self, timeout: float | None = None) -> R:

@@ -102,7 +102,7 @@ class Desk:
         )
         self._attempts[attempt.run] = attempt
         self._by_job[job.id] = attempt
-        log.debug(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
+        log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
         self.pool.start(attempt)
         self._audience.nudge(job.id)
 

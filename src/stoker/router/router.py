@@ -121,7 +121,7 @@ class Router:
         self.claimer.wake()
         log.info(
             "ready", node=self.settings().node, boot=self.boot, commands=len(self.pool.commands),
-            socket=self.settings().socket, store=self.settings().store, slots=self.settings().consumers_max,
+            socket=self.settings().socket, store=self.settings().store, slots=self.settings().max_tasks or self.settings().consumers_max,
         )  # fmt: skip
 
     async def run(self) -> bool:

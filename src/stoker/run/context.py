@@ -167,8 +167,8 @@ class Context:
         parameters = command.signature.parameters if isinstance(command, Command) else ()
         inputs, options = packing.split_options(parameters, kwargs)
         # the same in every attempt, another when the job is begun anew by hand
-        round = f"-{self._assign.round}" if self._assign.round else ""
-        options.setdefault("id", f"{ids.job_id(self.job)[:48]}{round}-{self._asks}")
+        round = f"r{self._assign.round}" if self._assign.round else ""
+        options.setdefault("id", f"{ids.job_id(self.job)[:48]}{round}s{self._asks}")
         options.setdefault("user", self.user)
         return _json.encode(packing.pack(command, args, inputs, options))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import msgspec
@@ -54,7 +55,7 @@ FAMILIES: list[tuple[msgspec.msgpack.Decoder[Any], list[Any]]] = [
             Progressed(1, 5.0, "m", None),
             Said(1, "log", 1.0, b"{}"),
             Ask(1, 2, "stats", b"{}"),
-        ],  # fmt: skip
+        ],
     ),
     (
         frames.TO_RUNNER,
@@ -77,7 +78,7 @@ def test_frames_are_the_same_however_they_arrive(payloads: list[bytes], places: 
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
     decoder = Decoder(frames.FROM_RUNNER)
     found: list[Any] = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         found += decoder.feed(data[start:end])
     assert found == sent
 

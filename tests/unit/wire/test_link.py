@@ -62,7 +62,7 @@ def on_a_loop(test: Callable[[Ends], Awaitable[None]]) -> Callable[[], None]:
 
         asyncio.run(body())
 
-    run.__name__, run.__doc__ = test.__name__, test.__doc__  # type: ignore[attr-defined]
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
     return run
 
 
@@ -106,9 +106,15 @@ async def test_the_end_is_told_once_and_after_the_last_frame(ends: Ends) -> None
     assert ends.closed == 1
 
 
-@pytest.mark.parametrize(
-    "junk", [b"\xff\xff\xff\xff", b"\x03\x00\x00\x00abc", frames.encode(Leave()), b"\x10\x27\x00\x00" + b"\x91" * 10000]
-)
+JUNK = {
+    "too long": b"\xff\xff\xff\xff",
+    "no msgpack": b"\x03\x00\x00\x00abc",
+    "of another family": frames.encode(Leave()),
+    "deep": b"\x10\x27\x00\x00" + b"\x91" * 10_000,
+}
+
+
+@pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK.keys())
 def test_nonsense_ends_the_link(junk: bytes) -> None:
     @on_a_loop
     async def test(ends: Ends) -> None:
@@ -128,14 +134,21 @@ async def test_what_a_slow_reader_has_not_taken_is_kept_in_order(ends: Ends) -> 
     assert await ends.read(len(data)) == data
 
 
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
 @on_a_loop
 async def test_descriptors_go_with_their_frames_and_are_given_away(ends: Ends) -> None:
     read, write = os.pipe()
     ends.link.send(Fork(1, "fork", 1), (write,))
+    assert not is_open(write)
     data, fds, _, _ = socket.recv_fds(ends.theirs, 1 << 16, 4)
     assert data == frames.encode(Fork(1, "fork", 1))
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(write)
     os.write(fds[0], b"hello")
     assert os.read(read, 10) == b"hello"
     for fd in (read, *fds):
@@ -144,18 +157,17 @@ async def test_descriptors_go_with_their_frames_and_are_given_away(ends: Ends) -
 
 @on_a_loop
 async def test_descriptors_wait_behind_a_backlog(ends: Ends) -> None:
-    large = Said(1, "log", 1.0, b"x" * (4 << 20))
+    sent = [Said(1, "log", 1.0, b"x" * (4 << 20)), Fork(1, "fork", 1)]
     read, write = os.pipe()
-    ends.link.send(large)
-    ends.link.send(Fork(1, "fork", 1), (write,))
-    size = len(frames.encode(large))
-    await ends.read(size - 10)
-    await asyncio.sleep(0)
-    ends.theirs.setblocking(True)
-    found, fds = b"", []
-    while len(found) < 10 + len(frames.encode(Fork(1, "fork", 1))):
-        data, more, _, _ = await asyncio.to_thread(socket.recv_fds, ends.theirs, 1 << 16, 4)
+    ends.link.send(sent[0])
+    ends.link.send(sent[1], (write,))
+    assert is_open(write)
+    size = sum(len(frames.encode(frame)) for frame in sent)
+    found, fds = b"", list[int]()
+    while len(found) < size:
+        data, more, _, _ = await asyncio.to_thread(socket.recv_fds, ends.theirs, 1 << 18, 4)
         found, fds = found + data, fds + more
+    assert found == b"".join(frames.encode(frame) for frame in sent)
     assert len(fds) == 1
     for fd in (read, *fds):
         os.close(fd)
@@ -168,9 +180,7 @@ async def test_descriptors_that_cannot_be_sent_are_closed_all_the_same(ends: End
     ends.link.send(Leave(), backlog)
     ends.link.close()
     ends.link.send(Leave(), closed)
-    for fd in (*backlog, *closed):
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(fd)
+    assert not any(is_open(fd) for fd in (*backlog, *closed))
 
 
 @on_a_loop
