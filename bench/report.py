@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -17,9 +18,10 @@ UNTOLD = frozenset({"machine", "python", "disk", "rounds", "floor_rounds"})
 
 
 def table(results: Sequence[Result], targets: Mapping[str, Target]) -> Table:
-    found = Table(title=caption(results), title_justify="left", title_style="", header_style="bold")
+    found = Table(title=caption(results), title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("figure", "value", "unit", "floor", "ratio", "target", "settings"):
-        found.add_column(name, justify="right" if name in ("value", "floor", "ratio") else "left", overflow="fold")
+        justify: Any = "right" if name in ("value", "floor", "ratio") else "left"
+        found.add_column(name, justify=justify, no_wrap=name in ("figure", "value", "floor", "ratio"))
     for one in results:
         target = targets[one.name]
         met = target.met(one)

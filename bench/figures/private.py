@@ -21,7 +21,7 @@ def measure(run: Run) -> Iterator[Result]:
         resident = psutil.Process(daemon.processes()["zygote"][0]).memory_info().rss / MB
 
         def private() -> float:
-            return statistics.median(daemon.client.call("bench.private") / MB for _ in range(CALLS))
+            return float(statistics.median(daemon.client.call("bench.private") / MB for _ in range(CALLS)))
 
         (values,) = run.alternate(private)
     yield run.result("consumer_private", values, "MB", zygote_rss_mb=round(resident, 1))

@@ -7,6 +7,7 @@ from the moment all are in the queue until all have ended; "version" by what is 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ def drain(redis: Redis, name: str, count: int) -> float:
 
 def main() -> None:
     address, folder = sys.argv[1:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     redis = Redis(unix_socket_path=address)
     worker = [sys.executable, "-m", "rq.cli", "worker", "--quiet", "--url", f"unix://{address}"]
     environ = {**os.environ, "PYTHONPATH": folder}

@@ -17,6 +17,7 @@ from typing import Any
 from stoker import Product
 
 hygiene = Product("hygiene")
+FORBIDDEN = ("apsw", "sqlite3", "stoker.store", "stoker.router", "uvloop")
 PR_GET_PDEATHSIG = 2
 PR_GET_CHILD_SUBREAPER = 37
 
@@ -49,7 +50,7 @@ def looks() -> dict[str, Any]:
         "subreaper": asked_of_kernel(PR_GET_CHILD_SUBREAPER),
         "frozen": gc.get_freeze_count(),
         "collecting": gc.isenabled(),
-        "forbidden": [name for name in ("apsw", "sqlite3", "stoker.store", "stoker.router", "uvloop") if name in sys.modules],
+        "forbidden": [name for name in FORBIDDEN if name in sys.modules],
         "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
         "umask": os.umask(0o22),
         "environ": sorted(name for name in os.environ if name.startswith("STOKER_") or name == "NOTIFY_SOCKET"),

@@ -28,7 +28,8 @@ def killed_at(daemon: Daemon, call: str, number: int) -> Iterator[int]:
     router = daemon.router
     notes = daemon.file("strace.txt")
     notes.unlink(missing_ok=True)
-    argv = ["strace", "-f", "-p", str(router), "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
+    strike = f"inject={call}:signal=SIGKILL:when={number}"
+    argv = ["strace", "-f", "-p", str(router), "-e", f"trace={call}", "-e", strike]
     with open(notes, "wb") as out, subprocess.Popen(argv, stderr=out, stdout=subprocess.DEVNULL) as strace:
         try:
             until(lambda: " attached" in notes.read_text(), what="strace is attached")

@@ -56,9 +56,9 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
     folder.mkdir(mode=0o700, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", str(folder)], check=True)
     try:
-        yield lambda more: (
-            subprocess.run(["mount", "-o", f"remount,size={more}", str(folder)], check=True).check_returncode()
-        )
+        yield lambda more: subprocess.run(
+            ["mount", "-o", f"remount,size={more}", str(folder)], check=True
+        ).check_returncode()
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
@@ -110,7 +110,7 @@ def test_a_result_too_deep_or_too_large(daemon: Daemon, bounded: int) -> None:
     """The handler's own fault, told to its caller; nothing else is disturbed."""
     with pytest.raises(JobFailed, match="InvalidOutput"):
         daemon.client.call("floods.deep", depth=10_000)
-    with pytest.raises(JobFailed, match="ResultTooLarge: the result has 5.0 MB, more than 4.0 MB"):
+    with pytest.raises(JobFailed, match=r"ResultTooLarge: the result has 5\.0 MB, more than 4\.0 MB"):
         daemon.client.call("floods.returns", size=5 * MB)
     assert len(daemon.client.call("floods.returns", size=3 * MB)) == 3 * MB
     with pytest.raises(JobFailed, match="one event may have"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -19,7 +20,9 @@ from tests.nobody import as_other, needs_root
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
-    with Daemon("secrets", "story", token="", log_file="worker.log", environ={"SOME_KEY": "in-the-environment"}) as daemon:
+    with Daemon(
+        "secrets", "story", token="", log_file="worker.log", environ={"SOME_KEY": "in-the-environment"}
+    ) as daemon:
         daemon.client.call("vault.connect", host="db", password="in-the-input")
         os.chmod(daemon.folder, 0o755)
         yield daemon
@@ -41,10 +44,8 @@ def attempt(daemon: Daemon) -> dict[str, Any]:
         try:
             sock.settimeout(5)
             sock.connect(str(daemon.settings.socket_path))
-            try:
+            with contextlib.suppress(OSError):
                 sock.sendall(b'{"type": "init", "role": "script"}\n{"type": "call", "id": 1, "method": "stats"}\n')
-            except OSError:
-                pass
             found["connect"] = sock.recv(65536).decode()
         except OSError as error:
             found["connect"] = type(error).__name__

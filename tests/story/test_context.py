@@ -126,7 +126,9 @@ def test_keys_of_two_users_never_meet(daemon: Daemon, command: str) -> None:
 
 def test_output_of_threads_goes_to_their_own_job(daemon: Daemon) -> None:
     """V70: jobs that share a process do not mix what they print and log."""
-    jobs = {user: daemon.client.submit("context.thread_keys", {"gate": "talkers"}, user=user) for user in ("ann", "bob")}
+    jobs = {
+        user: daemon.client.submit("context.thread_keys", {"gate": "talkers"}, user=user) for user in ("ann", "bob")
+    }
     daemon.open_gate("talkers")
     for user, job in jobs.items():
         job.result(20)
@@ -142,11 +144,15 @@ def test_clean_up_always_runs(daemon: Daemon, how: str) -> None:
     if how == "cancel":
         daemon.wait_here("tidy-cancel")
         job.cancel("enough")
-    expected = {"error": JobFailed, "timeout": JobFailed, "cancel": JobCancelled}
+    words = {
+        "error": (JobFailed, "on purpose"),
+        "timeout": (JobFailed, "time limit"),
+        "cancel": (JobCancelled, "enough"),
+    }
     if how == "success":
         assert job.result(20) == "success"
     else:
-        with pytest.raises(expected[how], match={"error": "on purpose", "timeout": "time limit", "cancel": "enough"}[how]):
+        with pytest.raises(words[how][0], match=words[how][1]):
             job.result(20)
     assert daemon.file("finally.txt").read_text().split()[-1] == how
     assert daemon.file("tidied.txt").read_text().split()[-1] == how

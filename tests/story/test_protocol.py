@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from stoker.client.core import SILENCE
-from tests.daemon import Daemon, RawClient, until
+from tests.daemon import Daemon, until
+from tests.raw import RawClient
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def test_malformed_lines_get_an_error_and_harm_nothing(daemon: Daemon, line: byt
 
 def test_errors_carry_a_code_and_the_text(daemon: Daemon) -> None:
     """V43, V64, V67, V69, P26: what a handler, a name or an input does wrong is told in words."""
-    cases = [
+    cases: list[tuple[str, dict[str, Any], str, str]] = [
         ("story.fail", {"message": "out of ink"}, "job_failed", "ValueError: out of ink"),
         ("story.nothing", {}, "unknown_command", "story.nothing"),
         ("other.echo", {"value": 1}, "unknown_command", "did you mean story.echo?"),
@@ -134,7 +136,7 @@ def test_events_come_unasked(daemon: Daemon) -> None:
     with daemon.raw() as raw:
         id = raw.call(1, "submit", command="story.say", input={"words": ["a", "b", "c"]})["data"]["id"]
         raw.call(2, "subscribe", job=id)
-        events = []
+        events: list[dict[str, Any]] = []
         while not events or events[-1]["event"] != "end":
             events.append(raw.receive())
     assert {event["type"] for event in events} == {"event"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -20,12 +21,12 @@ def daemon() -> Iterator[Daemon]:
 def test_back_off_doubles(daemon: Daemon) -> None:
     """O63 in kind: 0.1, 0.2, 0.4 seconds between attempts, each told in the job's events with its error."""
     job = daemon.client.submit("queue.flaky", {"succeed_at": 4})
-    first = until(lambda: job.record() if job.record().error else None)
+    first = until(lambda: [record for record in (job.record(),) if record.error])[0]
     assert first.status == "new"
     assert "after attempt 1 ended with: ConnectionError: attempt 1" in str(first.why)
     assert job.result(20) == 4
     times = [float(line) for line in daemon.file("flaky.txt").read_text().split()]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     assert all(wanted <= gap < wanted + 0.25 for gap, wanted in zip(gaps, (0.1, 0.2, 0.4), strict=True)), gaps
     told = [event.value() for event in job.events() if event.kind == "attempt"]
     assert [(one["attempt"], one["outcome"], one["error"]) for one in told] == [

@@ -22,6 +22,7 @@ from stoker.model.schema import Signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 
@@ -186,17 +187,17 @@ def define(
         spec = CommandSpec(
             name=full,
             isolation=None if isolation is None else Isolation(isolation),
-            timeout=_positive("timeout", None if timeout is None else quantities.seconds(timeout)),
-            memory=None if memory is None else quantities.size(memory),
-            output=None if output is None else quantities.size(output),
+            timeout=_positive("timeout", _given("timeout", quantities.seconds, timeout)),
+            memory=_given("memory", quantities.size, memory),
+            output=_given("output", quantities.size, output),
             backoff=_backoff(retries, backoff or Backoff(), once),
             once=once,
             priority=read_priority(priority),
             concurrency=None if concurrency is None else _count("concurrency", concurrency, 1),
             key=_key(key),
             key_limit=_count("key_limit", key_limit, 1),
-            interval=None if rate is None else quantities.rate(rate),
-            expires=None if expires is None else quantities.seconds(expires),
+            interval=_given("rate", quantities.rate, rate),
+            expires=_given("expires", quantities.seconds, expires),
             unique=_unique(unique),
             wait=wait,
             callers=tuple(callers),
@@ -213,6 +214,16 @@ def define(
     except (ValueError, TypeError) as error:
         raise AppError(f"command {full}: {error}") from error
     return spec, signature, RetryRules(_classes(retry_on), _classes(never_retry))
+
+
+def _given(what: str, read: Callable[[Any], T], value: Any) -> T | None:
+    """An option's value read, with the option's name in front of what is wrong with it."""
+    if value is None:
+        return None
+    try:
+        return read(value)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{what}: {error}") from None
 
 
 def _positive(what: str, value: float | None) -> float | None:

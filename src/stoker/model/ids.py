@@ -39,7 +39,7 @@ def job_id(text: str) -> str:
 
 def child_id(parent: str, number: int) -> str:
     """The id of the ``number``-th job that a job submits: the same whenever it is asked for, and no other job's."""
-    name = f"{parent}-{number}"
+    name = f"{parent}s{number}"
     if _ID.match(name):
         return name
     # a long line of descent: hashlib is not loaded before, every fork would pay for it

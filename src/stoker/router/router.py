@@ -119,10 +119,16 @@ class Router:
             self._servers.append(await _serve(loop, self, listener))
         self.keeper.start()
         self.claimer.wake()
+        now = self.settings()
         log.info(
-            "ready", node=self.settings().node, boot=self.boot, commands=len(self.pool.commands),
-            socket=self.settings().socket, store=self.settings().store, slots=self.settings().max_tasks or self.settings().consumers_max,
-        )  # fmt: skip
+            "ready",
+            node=now.node,
+            boot=self.boot,
+            commands=len(self.pool.commands),
+            socket=now.socket,
+            store=now.store,
+            slots=now.max_tasks or now.consumers_max,
+        )
 
     async def run(self) -> bool:
         """Work until asked to leave; leave in order. Whether a restart was asked for."""

@@ -22,6 +22,7 @@ from stoker.run import joblog, process
 from stoker.run.executor import Run, execute
 from stoker.run.line import unpack
 from stoker.run.preload import Application
+from stoker.run.rehearsal import rehearse
 from stoker.wire.channel import Channel
 from stoker.wire.frames import TO_RUNNER, Answer, Ask, Assign, Interrupt
 
@@ -116,6 +117,7 @@ def main(application: Application, prefix: str, result_max: int) -> None:
     channel = Channel(socket.socket(fileno=process.CHANNEL_FD), TO_RUNNER)
     line = SoloLine(channel)
     signal.signal(POKE, line.poked)
+    rehearse(1, result_max)
     assign = line.take()
     if assign is not None:
         setproctitle.setproctitle(f"{prefix}-consumer {assign.command} {assign.job}")

@@ -168,7 +168,7 @@ class Context:
         inputs, options = packing.split_options(parameters, kwargs)
         # the same in every attempt, another when the job is begun anew by hand
         round = f"r{self._assign.round}" if self._assign.round else ""
-        options.setdefault("id", f"{ids.job_id(self.job)[:48]}{round}s{self._asks}")
+        options.setdefault("id", ids.child_id(f"{ids.job_id(self.job)}{round}", self._asks))
         options.setdefault("user", self.user)
         return _json.encode(packing.pack(command, args, inputs, options))
 

@@ -32,13 +32,13 @@ from typing import Any, NoReturn
 import msgspec
 import setproctitle
 
-from stoker.model.command import Command, Isolation, define
+from stoker.model.command import Isolation
 from stoker.model.errors import AppError
 from stoker.run import consumer, joblog, process
 from stoker.run.executor import Run, execute
 from stoker.run.line import NoAnswers
 from stoker.run.preload import Application
-from stoker.wire import frames
+from stoker.run.rehearsal import rehearse
 from stoker.wire.channel import Channel
 from stoker.wire.frames import Announce, Assign, Born, Died, Fork, Kill, Leave, Refused, Unborn
 
@@ -55,13 +55,6 @@ class Plan(msgspec.Struct, frozen=True):
     prefix: str
     level: str
     result_max: int
-
-
-class Silence(NoAnswers):
-    """The line of a rehearsal: nobody listens."""
-
-    def send(self, frame: Any) -> None:
-        pass
 
 
 class ControlLine(NoAnswers):
@@ -219,25 +212,14 @@ def warm_up(application: Application, plan: Plan) -> None:
     """Import what children of this application will need, so that they import nothing; and nothing else, because each
     megabyte here makes every fork slower (measured: about 0.06 ms).
 
-    Then rehearse a job's way through the pipeline: what Python prepares at first use (specialised bytecode, type and
-    method caches) is prepared here once, instead of in every child on pages of its own.
+    Then rehearse a job's way: what Python prepares at first use (specialised bytecode, type and method caches) is
+    prepared here once, instead of in every child.
     """
     commands = application.commands.values()
     if any(command.spec.is_async or command.spec.isolation in RESIDENTS for command in commands):
         importlib.import_module("stoker.run.resident")
     joblog.install(plan.level)
-    silence = Silence()
-    command = Command(_nothing, *define("stoker", _nothing))
-    assign = Assign(0, "0" * 32, command.name, b"{}", 1, 1, None, (), None, None, 0)
-    for _ in range(REHEARSALS):
-        run = Run(assign, silence, plan.result_max)
-        execute(run, lambda: {command.name: command})
-        frames.TO_RUNNER.decode(frames.encode(assign)[frames.HEAD.size :])
-        frames.encode(run.ended)
-
-
-def _nothing() -> None:
-    pass
+    rehearse(REHEARSALS, plan.result_max)
 
 
 def main(control: Channel, plan: Plan) -> int:

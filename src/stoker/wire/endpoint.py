@@ -38,7 +38,7 @@ def listen_unix(path: Path) -> socket.socket:
         sock.bind(str(path))
     except OSError as error:
         sock.close()
-        raise SettingsError(f"cannot listen on {path}: {error.strerror}") from None
+        raise SettingsError(f"cannot listen on {path}: {error.strerror or error}") from None
     finally:
         os.umask(before)
     sock.listen(BACKLOG)
@@ -69,10 +69,16 @@ def listen_tcp(address: str) -> socket.socket:
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     try:
         number = int(port)
+        if not 0 <= number <= 65535:
+            raise ValueError(number)
         family, kind, proto, _, place = socket.getaddrinfo(host.strip("[]"), number, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, proto)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(place)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(place)
+        except BaseException:
+            sock.close()
+            raise
     except ValueError:
         raise SettingsError(f"listen: {address!r} is not tcp://host:port") from None
     except OSError as error:

@@ -53,8 +53,12 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(self.output)
 
 
+LAST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+
 def iso(at: float | None) -> str | None:
-    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    """A moment in UTC; what lies beyond the calendar is its last day, so that one odd job never hides the others."""
+    return None if at is None else datetime.fromtimestamp(min(at, LAST), UTC).isoformat(timespec="milliseconds")
 
 
 def moment(text: str) -> float:
