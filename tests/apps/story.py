@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -128,3 +129,9 @@ def deaf(gate: str) -> None:
 def wait_and_fail(gate: str) -> None:
     hold(gate)
     raise RuntimeError("too late")
+
+
+@story.command
+def whispers() -> None:
+    logging.getLogger("story").debug("for the curious")
+    logging.getLogger("story").info("for all")

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,7 +16,13 @@ from stoker import JobFailed
 from stoker.model.errors import StokerError
 from tests import ledger
 from tests.crash.conftest import Make
-from tests.daemon import scaled, until
+from tests.daemon import Daemon, scaled, until
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with Daemon("ledgered", consumers_max=2) as daemon:
+        yield daemon
 
 
 def test_kill_nine_at_random_points(make: Make) -> None:
@@ -57,12 +64,11 @@ def test_kill_nine_at_random_points(make: Make) -> None:
         ("error", "ValueError"),
     ],
 )
-def test_a_poison_job_is_set_aside(make: Make, how: str, says: str) -> None:
+def test_a_poison_job_is_set_aside(daemon: Daemon, how: str, says: str) -> None:
     """D6, D13, P6: it starts exactly as often as it may, crashes counted; then it is failed, kept, and can be run
     again; exit 0 without a result is no success; and the others' work goes on meanwhile."""
-    daemon = make("ledgered", consumers_max=2)
     poison = daemon.client.submit("led.poison", {"how": how})
-    others = [job.id for job in daemon.client.submit_many("led.work", [{}] * 20)]
+    others = [job.id for job in daemon.client.submit_many("led.work", [{}] * 10)]
     with pytest.raises(JobFailed) as caught:
         poison.result(30)
     assert says in caught.value.message
@@ -70,9 +76,11 @@ def test_a_poison_job_is_set_aside(make: Make, how: str, says: str) -> None:
     assert [entry.attempt for entry in begins] == [1, 2, 3]
     for id in others:
         daemon.client.job(id).wait(20)
-    ledger.check(daemon.folder, daemon.store, others, faults={poison.id: 2})
+    poisoned = [record.id for record in daemon.client.jobs(command="led.poison", limit=100)]
+    ledger.check(daemon.folder, daemon.store, others, faults=dict.fromkeys(poisoned, 5))
     assert poison.retry().status in ("new", "running")
     assert poison.wait(20).attempt == 3
+    assert len([entry for entry in ledger.entries(daemon.folder) if entry.job == poison.id]) == 6
 
 
 def test_undecodable_and_unknown(make: Make) -> None:

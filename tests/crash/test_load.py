@@ -28,7 +28,7 @@ class Load:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self.ids.append(self._client.submit("led.work", {"seconds": 0.01}).id)
+                self.ids.append(self._client.submit("led.mortal", {"seconds": 0.01}).id)
                 self._stop.wait(0.01)
         except BaseException as error:
             self._failed.append(error)
@@ -76,7 +76,7 @@ def test_everything_killed_at_once_under_load(make: Make) -> None:
     ids: list[str] = []
     rounds = scaled(2)
     for _ in range(rounds):
-        jobs = daemon.client.submit_many("led.work", [{"seconds": 0.02}] * 30)
+        jobs = daemon.client.submit_many("led.mortal", [{"seconds": 0.02}] * 30)
         ids += [job.id for job in jobs]
         before = ends(daemon)
         until(lambda before=before: ends(daemon) > before + 3)  # type: ignore[misc]

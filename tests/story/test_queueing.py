@@ -245,7 +245,7 @@ def test_health_says_that_jobs_wait_and_nobody_works(daemon: Daemon) -> None:
         ({"tags": ["x"] * 100}, "32 tags"),
         ({"user": ""}, "1 to 256 characters"),
         ({"id": "No Such Id!"}, "is not a job id"),
-        ({"retries": -1}, "negative"),
+        ({"retries": -1}, "0 or more"),
     ],
 )
 def test_options_that_make_no_sense(daemon: Daemon, options: dict[str, object], says: str) -> None:

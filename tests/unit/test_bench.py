@@ -105,7 +105,7 @@ def test_the_table_tells_value_floor_ratio_target_and_settings(run: Run) -> None
         ]
     )
     assert "a machine × 2 · Python 3.13.0 · ext4, fdatasync 40 µs" in text
-    line = next(line for line in text.splitlines() if line.startswith("isolated "))
+    line = next(line for line in map(str.strip, text.splitlines()) if line.startswith("isolated "))
     assert re.split(r"  +", line)[:6] == ["isolated", "1,234", "jobs/s", "4,000", "0.308", "≥ 0.4 (aim 0.7) ✗"]
     assert "jobs 7" in line
     assert "missing no redis-server here" in text

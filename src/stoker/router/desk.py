@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -102,8 +102,8 @@ class Desk:
         )
         self._attempts[attempt.run] = attempt
         self._by_job[job.id] = attempt
-        log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
         self.pool.start(attempt)
+        log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
         self._audience.nudge(job.id)
 
     def frame(self, frame: Any) -> None:
@@ -211,28 +211,35 @@ class Desk:
         if ending.again:
             events = (*events, _again(self._store.now(), job, outcome, ending))
         reports = [Report(job.seq, job.fence, events, progress)] if events or progress else []
-        self._tell(job, outcome, ending)
         self._ending.add((job.seq, job.fence))
-        self._spawn(self._write(job, reports, ending))
+        self._spawn(self._write(job, reports, ending, self._put(job, reports, ending)))
+        self._tell(job, outcome, ending)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
-    async def _write(self, job: Claimed, reports: list[Report], ending: settle.Ending) -> None:
+    def _put(self, job: Claimed, reports: list[Report], ending: settle.Ending) -> Awaitable[list[Any]]:
+        """Hand an ending and what was said before it to the store: they share one commit, and the next claim's."""
+        failpoint.hit("before-settle")
+        reported = [self._store.report(reports)] if reports else []
+        settled = self._store.settle([Settlement(job.seq, job.fence, ending)])
+        return asyncio.gather(*reported, settled, return_exceptions=True)
+
+    async def _write(
+        self, job: Claimed, reports: list[Report], ending: settle.Ending, writing: Awaitable[list[Any]]
+    ) -> None:
         """Until it is written: an ending is never given up because the disk was full for a while."""
         while True:
-            failpoint.hit("before-settle")
-            reported = [self._store.report(reports)] if reports else []
-            settled = self._store.settle([Settlement(job.seq, job.fence, ending)])
-            *lost, taken = await asyncio.gather(*reported, settled, return_exceptions=True)
+            *lost, taken = await writing
             if lost and isinstance(lost[0], BaseException):
                 log.error("what a job said at its end is lost", job=job.id, error=str(lost[0]))
             if not isinstance(taken, BaseException):
                 break
             log.error("an ending could not be written; trying again", job=job.id, error=str(taken))
             await asyncio.sleep(SETTLE_AGAIN)
+            writing = self._put(job, reports, ending)
         self._ending.discard((job.seq, job.fence))
         failpoint.hit("after-settle")
         if not taken[0]:

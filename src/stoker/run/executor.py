@@ -30,6 +30,8 @@ Source = Callable[[], Commands]
 """Where the commands come from; may find that the code has changed, and raise AppError when it is broken."""
 TRACEBACK_MAX = 16_000
 """Characters of a traceback kept; its end, which says what happened."""
+MESSAGE_MAX = 4_000
+"""Characters of an exception's text kept; its beginning."""
 
 
 class Run:
@@ -161,11 +163,11 @@ def outcome_of(error: BaseException, run: Run) -> Outcome:
     """What an exception out of a handler means."""
     match error:
         case interrupt.Snooze():
-            return Snoozed(error.after, error.reason)
+            return Snoozed(error.after, None if error.reason is None else _text(error))
         case interrupt.Cancel():
-            return Cancelled(str(error))
+            return Cancelled(_text(error))
         case interrupt.Retry():
-            return Retry(Fault("Retry", str(error)), error.after)
+            return Retry(Fault("Retry", _text(error)), error.after)
         case interrupt.TimeLimitExceeded():
             return Retry(Fault("TimeLimit", error.reason, _trace(error)))
         case interrupt.CancelRequested():
@@ -182,7 +184,7 @@ def outcome_of(error: BaseException, run: Run) -> Outcome:
             return Cancelled(run.interrupted.reason)
         case MemoryError() if run.assign.memory:
             return Retry(Fault("MemoryLimit", f"memory {show_size(run.assign.memory)} exceeded", _trace(error)))
-    fault = Fault(type(error).__name__, str(error), _trace(error))
+    fault = Fault(type(error).__name__, _text(error), _trace(error))
     if run.command is not None and run.command.rules.worth(error):
         return Retry(fault)
     return Failed(fault)
@@ -199,7 +201,20 @@ def _trace(error: BaseException) -> str:
     while frames is not None and "/stoker/run/" in frames.tb_frame.f_code.co_filename and frames.tb_next is not None:
         frames = frames.tb_next
     text = "".join(traceback.format_exception(type(error), error, frames))
-    return text[-TRACEBACK_MAX:]
+    return _sendable(text)[-TRACEBACK_MAX:]
+
+
+def _text(error: BaseException) -> str:
+    """What an exception says; some cannot even do that."""
+    try:
+        return _sendable(str(error))[:MESSAGE_MAX]
+    except Exception as problem:
+        return f"(its text could not be made: {type(problem).__name__})"
+
+
+def _sendable(text: str) -> str:
+    """File names that are no UTF-8 come as text that cannot be sent."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def time_limit(seconds: float) -> str:

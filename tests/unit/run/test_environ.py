@@ -12,22 +12,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from stoker.run import environ
 from stoker.run.environ import PrivateEnviron, install, private
 
 KEY = "STOKER_UNIT_KEY"
 OTHER = "STOKER_UNIT_OTHER"
 
 
+def everything() -> dict[str, str]:
+    """The environment, but for what pytest itself changes."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
 @pytest.fixture
 def shared() -> Iterator[dict[str, str]]:
     """The environment as it was, and again after the test."""
     real = os.environ
-    before = dict(real)
+    before = everything()
     assert KEY not in before
     yield before
     os.environ = real  # noqa: B003  to put back what install() replaced
-    assert dict(os.environ) == before
+    assert everything() == before
 
 
 @pytest.fixture
@@ -60,20 +64,20 @@ def test_variables_are_there_within_the_block_and_as_before_after_it(shared: dic
         with private({KEY: "two"}):
             assert os.environ[KEY] == "two"
         assert os.environ[KEY] == "changed inside"
-    assert dict(os.environ) == shared
+    assert everything() == shared
 
 
 def test_an_exception_puts_them_back_too(shared: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="inside"), private({KEY: "one"}):
         raise ValueError("inside")
-    assert dict(os.environ) == shared
+    assert everything() == shared
 
 
 @pytest.mark.parametrize("wrong", [5, "nul\0"])
 def test_a_value_that_cannot_be_set_leaves_nothing_behind(shared: dict[str, str], wrong: object) -> None:
     with pytest.raises((TypeError, ValueError)), private({KEY: "one", OTHER: wrong}):  # type: ignore[dict-item]
         pass
-    assert dict(os.environ) == shared
+    assert everything() == shared
 
 
 # ── a process shared with others ─────────────────────────────────────────────────────────────────────────────────────
@@ -97,7 +101,7 @@ def test_two_threads_never_see_each_others(installed: dict[str, str]) -> None:
     for thread in threads:
         thread.join()
     assert seen == {mine: [None, mine, mine, None] for mine in ("user-1", "user-2")}
-    assert dict(os.environ) == installed
+    assert everything() == installed
 
 
 def test_two_tasks_never_see_each_others(installed: dict[str, str]) -> None:
@@ -115,7 +119,7 @@ def test_two_tasks_never_see_each_others(installed: dict[str, str]) -> None:
         return await asyncio.gather(*(job(f"user-{number}", 5 + number) for number in range(5)))
 
     assert asyncio.run(both()) == [[f"user-{number}"] * (5 + number) for number in range(5)]
-    assert dict(os.environ) == installed
+    assert everything() == installed
 
 
 def test_what_a_task_starts_sees_what_it_has(installed: dict[str, str]) -> None:
@@ -142,8 +146,8 @@ def test_neither_c_code_nor_a_child_sees_it(installed: dict[str, str]) -> None:
 
 
 def test_it_is_a_mapping_like_the_real_one(installed: dict[str, str]) -> None:
+    own = {name: value for name, value in os.environ.items() if name != "HOME"} | {KEY: "mine"}
     with private({KEY: "mine", "HOME": None}):
-        own = {name: value for name, value in installed.items() if name != "HOME"} | {KEY: "mine"}
         assert dict(os.environ) == os.environ.copy() == dict(os.environ.items()) == own
         assert len(os.environ) == len(own)
         assert (KEY in os.environ, "HOME" in os.environ, OTHER in os.environ) == (True, False, False)
@@ -160,7 +164,7 @@ def test_a_key_that_is_renewed_stays_private(installed: dict[str, str]) -> None:
         os.environ.update({KEY: "renewed again"})
         assert os.environ[KEY] == "renewed again"
         assert in_c(KEY) is None
-    assert dict(os.environ) == installed
+    assert everything() == installed
 
 
 def test_a_key_that_is_deleted_stays_private(installed: dict[str, str]) -> None:
@@ -171,7 +175,7 @@ def test_a_key_that_is_deleted_stays_private(installed: dict[str, str]) -> None:
         with pytest.raises(KeyError):
             del os.environ[KEY]
         assert in_c("HOME") == installed["HOME"].encode()
-    assert dict(os.environ) == installed
+    assert everything() == installed
 
 
 def test_what_is_not_private_is_everybodys(installed: dict[str, str]) -> None:
@@ -197,4 +201,3 @@ def test_installing_twice_is_installing_once(installed: dict[str, str]) -> None:
     install()
     assert os.environ is first
     assert isinstance(os.environ, PrivateEnviron)
-    assert environ.os.environ is first

@@ -143,7 +143,11 @@ BROKEN: list[tuple[str, str, str]] = [
     ("", "shop", r"no product with a command found"),
     ("from stoker import Product; product = Product('shop')", "shop:product", r"no product with a command found"),
     (GOOD.replace("command\n", "command(timeout='soon')\n"), "shop", r"command shop\.sell: .*'soon' is not a duration"),
-    (GOOD.replace("count: int)", "count: Nowhere)"), "shop", r"command shop\.sell: .*Nowhere"),
+    (
+        "    from __future__ import annotations" + GOOD.replace(": int)", ": Nowhere)"),
+        "shop",
+        r"command shop\.sell: .*Nowhere",
+    ),
     (GOOD, "./shop.py", r"'./shop.py' is not module or module:attribute \(a dotted name, no path and no .py\)"),
     (GOOD, "dir/shop", r"no path and no .py"),
     (GOOD, "shop.py", r"shop\.py"),
