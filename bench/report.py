@@ -18,10 +18,12 @@ UNTOLD = frozenset({"machine", "python", "disk", "rounds", "floor_rounds"})
 
 
 def table(results: Sequence[Result], targets: Mapping[str, Target]) -> Table:
-    found = Table(title=caption(results), title_justify="left", title_style="", box=box.SIMPLE_HEAD, pad_edge=False)
+    found = Table(
+        title=caption(results), title_justify="left", title_style="", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for name in ("figure", "value", "unit", "floor", "ratio", "target", "settings"):
         justify: Any = "right" if name in ("value", "floor", "ratio") else "left"
-        found.add_column(name, justify=justify, no_wrap=name in ("figure", "value", "floor", "ratio"))
+        found.add_column(name, justify=justify, overflow="fold", no_wrap=name not in ("target", "settings"))
     for one in results:
         target = targets[one.name]
         met = target.met(one)

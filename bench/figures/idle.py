@@ -55,5 +55,5 @@ def measure(run: Run) -> Iterator[Result]:
         (values,) = run.alternate(percent)
         parts: dict[str, Any] = {f"{role}_mb": round(pss(pids), 2) for role, pids in sorted(roles.items())}
         memory = [pss([*roles["router"], *roles["zygote"]])]
-    yield run.result("idle_cpu", values, "% of a core", seconds=run.effort.idle, processes=len(everyone))
+    yield run.result("idle_cpu", values, "% core", seconds=run.effort.idle, processes=len(everyone))
     yield run.result("idle_pss", memory, "MB", **parts)

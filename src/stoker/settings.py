@@ -213,12 +213,12 @@ def _read(name: str, value: Any, source: str) -> Any:
             value = quantities.seconds(value)
         kind = _KINDS[name]
         if kind == tuple[str, ...]:
-            return tuple(value.replace(",", " ").split()) if isinstance(value, str) else tuple(value)
+            return tuple(value.replace(",", " ").split()) if isinstance(value, str) else tuple(map(_text, value))
         if kind is Path:
             return Path(value).absolute()
         if kind is int:
             return _bounded(name, _whole(value), source)
-        value = kind(value)
+        value = _text(value) if kind is str else kind(value)
     except (ValueError, TypeError) as error:
         raise SettingsError(f"{source}: {name}: {error}") from None
     if name in _CHOICES and value not in _CHOICES[name]:
@@ -228,11 +228,17 @@ def _read(name: str, value: Any, source: str) -> Any:
 
 def _whole(value: Any) -> int:
     try:
-        if not isinstance(value, bool):
+        if isinstance(value, int | str) and not isinstance(value, bool):
             return int(value)
-    except (ValueError, TypeError):
+    except ValueError:
         pass
     raise ValueError(f"a whole number is needed, not {value!r}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str | Path):
+        return str(value)
+    raise ValueError(f"text is needed, not {value!r}")
 
 
 def _bounded(name: str, value: Any, source: str) -> Any:

@@ -11,7 +11,7 @@ from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, Progress, State, Waits
 from stoker.model.outcome import Fault
 from stoker.store.base import Report, Settlement, Store
-from tests.contract.make import cancelled, done, failed, finish, job, put, take, take_one
+from tests.contract.make import again, cancelled, done, failed, finish, job, put, take, take_one
 from tests.contract.places import Place
 
 ENDINGS = [done, failed, cancelled]
@@ -93,6 +93,19 @@ async def test_an_ended_job_can_begin_anew(store: Store, place: Place, ending: C
     anew = await take_one(store)
     assert (anew.id, anew.attempt) == ("a", 1)
     await finish(store, anew)
+
+
+async def test_a_claim_says_how_often_the_job_was_begun_anew(store: Store) -> None:
+    await put(store, job(id="a"))
+    rounds = []
+    for _ in range(3):
+        claimed = await take_one(store)
+        await store.settle([again(claimed, store.now())])
+        claimed = await take_one(store)
+        rounds.append((claimed.round, claimed.attempt))
+        await finish(store, claimed)
+        await store.retry("a")
+    assert rounds == [(0, 2), (1, 2), (2, 2)]
 
 
 async def test_a_job_cancelled_before_it_began_can_begin_anew(store: Store) -> None:

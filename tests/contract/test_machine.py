@@ -37,7 +37,7 @@ from stoker.store.base import Filter, Quota, Report, Settlement, Store
 from tests.contract.model import Oracle
 from tests.contract.places import PLACES, Place
 
-STEPS = int(os.environ.get("STOKER_TEST_STEPS", "3000"))
+STEPS = int(os.environ.get("STOKER_TEST_STEPS", "5000"))
 STEPS_EACH = 50
 MEMORY = "/dev/shm"
 """Where files need no disk: this test is about order, others are about durability."""

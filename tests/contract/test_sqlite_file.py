@@ -245,6 +245,24 @@ async def test_a_folder_that_may_not_be_entered_is_told(path: Path, as_nobody: C
     await store.close()
 
 
+HOSTILE = ["not json", "5", "[5]", "{}", '{"timeout":"x"}', "[" * 10_000, "\x00"]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:15]))
+async def test_d37_a_row_that_somebody_wrote_by_hand_harms_no_other(file: SqliteStore, path: Path, text: str) -> None:
+    await put(file, job(id="bad"), job(id="good", tags=("t",)), job(id="bad-too", run_at=file.now() + 1000))
+    with contextlib.closing(apsw.Connection(str(path))) as db:
+        db.execute("UPDATE jobs SET tags = ?1, overrides = ?1, progress = ?1, fault = ?1 WHERE id LIKE 'bad%'", (text,))
+    assert [found.id for found in await file.jobs(Filter())] == ["bad-too", "good", "bad"]
+    assert (await file.get("bad")).state is State.NEW
+    claimed = await take(file)
+    assert [one.id for one in claimed] == ["bad", "good"]
+    assert claimed[1].tags == ("t",)
+    assert len(await file.abandoned("another boot")) == 2
+    await finish(file, *claimed)
+    assert [found.id for found in await file.jobs(Filter(tag="t"))] == ["good"]
+
+
 # ── somebody else holds the lock ─────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -14,7 +14,7 @@ from stoker.wire.frames import TO_ZYGOTE
 
 
 def main() -> int:
-    control = Channel(socket.socket(fileno=int(sys.argv[1])), TO_ZYGOTE)
+    control = Channel(socket.socket(fileno=int(sys.argv[1])), TO_ZYGOTE, descriptors=True)
     plan = msgspec.json.decode(os.environ.pop("STOKER_PLAN"), type=zygote.Plan)
     return zygote.main(control, plan)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from stoker.model.command import CommandSpec
+from stoker.model.command import CommandSpec, Isolation
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, Progress
 from stoker.model.outcome import Cancelled, Fault, Lost, Outcome, Retry
@@ -71,6 +71,7 @@ class Attempt:
         self._on_said = on_said
         self.started: float | None = None
         self.place: Place | None = None
+        self.isolation = Isolation.FORK
         self.cancel: str | None = None
         self.events: list[NewEvent] = []
         self.event_bytes = 0

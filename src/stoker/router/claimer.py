@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
 
 import structlog
 
@@ -20,8 +21,20 @@ BATCH = 200
 """Jobs claimed at once at most."""
 
 
+class Asked(NamedTuple):
+    """A claim that stands in the store's line: at most ``total`` jobs of these commands."""
+
+    quotas: list[Quota]
+    total: int
+    claiming: Awaitable[list[Claimed]]
+
+
 class Claimer:
-    """One claim at a time; wakes that come meanwhile are answered by one more."""
+    """One round of claims at a time; wakes that come meanwhile are answered by one more.
+
+    A claim is handed to the store within the wake itself, so that it shares the commit of what caused it: a job that
+    comes while a slot is free is stored and claimed in one transaction.
+    """
 
     def __init__(
         self, store: Store, pool: Pool, settings: Current, boot: str, start: Callable[[Claimed], None]
@@ -31,7 +44,8 @@ class Claimer:
         self._settings = settings
         self._boot = boot
         self._start = start
-        self._wanted = False
+        self._fresh: set[str] = set()
+        self._everything = True
         self._more = True
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -43,11 +57,17 @@ class Claimer:
         if self._more:
             self.wake()
 
-    def wake(self) -> None:
-        """Something may be ready. Where nothing could start, nothing is asked; room that comes free asks then."""
-        self._wanted = self._more = True
-        if self._task is None and not self.stopped and self.quotas():
-            self._task = asyncio.get_running_loop().create_task(self._claim())
+    def wake(self, commands: Iterable[str] | None = None) -> None:
+        """Something may be ready: jobs of these commands, or of any. Where nothing could start, nothing is asked; room
+        that comes free asks then."""
+        if commands is None or self._more:
+            self._everything = True
+        else:
+            self._fresh.update(commands)
+        if self._task is None and not self.stopped:
+            asked = self._ask()
+            if asked:
+                self._task = asyncio.get_running_loop().create_task(self._carry_out(asked))
 
     async def stop(self) -> None:
         """Claim no more; a claim under way is carried through, so that nothing it took is lost."""
@@ -60,11 +80,28 @@ class Claimer:
     def is_paused(self, command: str) -> bool:
         return bool(self.paused & {"*", command, command.partition(".")[0]})
 
-    def quotas(self) -> dict[Isolation, list[Quota]]:
+    def _ask(self) -> list[Asked]:
+        """Put claims for what could start now in the store's line, one for each kind of slot."""
+        if self._everything:
+            self._more = False
+            names: Iterable[str] = self._pool.commands
+        else:
+            names = self._fresh
+        asked = []
+        for quotas in self._quotas(names).values():
+            failpoint.hit("before-claim")
+            total = min(BATCH, quotas[0].room)
+            asked.append(Asked(quotas, total, self._store.claim(self._boot, self._settings().lease, quotas, total)))
+        self._everything = False
+        self._fresh = set()
+        return asked
+
+    def _quotas(self, names: Iterable[str]) -> dict[Isolation, list[Quota]]:
         """What could start now, by the kind of slot it takes; the commands of one kind share its room."""
         found: dict[Isolation, list[Quota]] = {}
-        for name, spec in self._pool.commands.items():
-            if self.is_paused(name):
+        for name in names:
+            spec = self._pool.commands.get(name)
+            if spec is None or self.is_paused(name):
                 continue
             room = self._pool.room(spec)
             if room > 0:
@@ -74,32 +111,32 @@ class Claimer:
                 self._more = True
         return found
 
-    async def _claim(self) -> None:
+    async def _carry_out(self, asked: list[Asked]) -> None:
         try:
-            while self._wanted and not self.stopped:
-                self._wanted = False
-                await self._once()
-        except StoreError as error:
-            log.error("claim failed", error=error.message)
-            self._later(self._settings().look)
+            while asked:
+                for quotas, total, claiming in asked:
+                    await self._take(quotas, total, claiming)
+                asked = self._ask() if (self._everything or self._fresh) and not self.stopped else []
         finally:
             self._task = None
 
-    async def _once(self) -> None:
-        self._more = False
-        for quotas in self.quotas().values():
-            total = min(BATCH, quotas[0].room)
-            failpoint.hit("before-claim")
-            jobs = await self._store.claim(self._boot, self._settings().lease, quotas, total)
-            if jobs:
-                failpoint.hit("after-claim")
-            for job in jobs:
-                self._start(job)
-            waits = [quota.interval for quota in quotas if quota.interval is not None]
-            if waits:
-                self._later(min(waits))
-            if len(jobs) >= total:
-                self._wanted = self._more = True
+    async def _take(self, quotas: list[Quota], total: int, claiming: Awaitable[list[Claimed]]) -> None:
+        try:
+            jobs = await claiming
+        except StoreError as error:
+            log.error("claim failed", error=error.message)
+            self._more = True
+            self._later(self._settings().look)
+            return
+        if jobs:
+            failpoint.hit("after-claim")
+        for job in jobs:
+            self._start(job)
+        waits = [quota.interval for quota in quotas if quota.interval is not None]
+        if waits:
+            self._later(min(waits))
+        if len(jobs) >= total:
+            self._everything = self._more = True
 
     def _later(self, seconds: float) -> None:
         if self._timer is not None:

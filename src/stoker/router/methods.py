@@ -115,7 +115,7 @@ async def stored(house: House, submissions: list[Submission], *, together: bool 
     """Into the store, and whatever has to be woken is."""
     future = house.store.submit(submissions, together=together)
     # the claim stands in line right behind: with a free slot, both share one commit
-    house.claimer.wake()
+    house.claimer.wake({submission.command for submission in submissions})
     answers = await future
     failpoint.hit("after-submit")
     house.tally.submitted += sum(1 for a in answers if isinstance(a, Submitted) and a.created)

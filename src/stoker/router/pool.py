@@ -7,7 +7,7 @@ time; a job claimed for a slot whose last process has not quite gone waits here 
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +79,10 @@ class Pool:
         self._spares: deque[Worker] = deque()
         self._waiting: deque[Attempt] = deque()
         self._inline: dict[int, Attempt] = {}
+        self._held: Counter[Isolation] = Counter()
+        """Attempts by the kind of slot they take."""
+        self._occupied = 0
+        """Consumers that got a job and are not reaped yet."""
         self._suspects: set[str] = set()
         self.commands: dict[str, CommandSpec] = {}
         self.fork_refused: str | None = None
@@ -122,8 +126,7 @@ class Pool:
             case Isolation.INLINE:
                 return 1
             case isolation:
-                held = sum(len(w.attempts) for w in self._workers.values() if w.isolation == isolation)
-                return self.resident_slots - held
+                return self.resident_slots - self._held[isolation]
 
     @property
     def resident_slots(self) -> int:
@@ -132,7 +135,7 @@ class Pool:
     @property
     def busy(self) -> int:
         """Consumers with a job that has not ended, and jobs about to get one."""
-        return sum(len(w.attempts) for w in self._workers.values() if w.alone) + len(self._waiting)
+        return self._held[Isolation.FORK]
 
     @property
     def running(self) -> list[Attempt]:
@@ -147,7 +150,9 @@ class Pool:
     def start(self, attempt: Attempt) -> None:
         """Run it: at once, or as soon as the process before it has gone."""
         self.started += 1
-        match attempt.spec.isolated(self.default):
+        attempt.isolation = attempt.spec.isolated(self.default)
+        self._held[attempt.isolation] += 1
+        match attempt.isolation:
             case Isolation.FORK:
                 self._waiting.append(attempt)
                 self._match()
@@ -167,7 +172,8 @@ class Pool:
         return True
 
     def ended(self, attempt: Attempt) -> None:
-        """The attempt said how it ended; its slot may be claimed for."""
+        """The attempt has ended; its slot may be claimed for."""
+        self._held[attempt.isolation] -= 1
         if isinstance(attempt.place, Worker):
             attempt.place.ended(attempt)
             if attempt.place.superfluous:
@@ -216,17 +222,14 @@ class Pool:
 
     def _match(self) -> None:
         limit = self._settings().consumers_max
-        while self._waiting and self._occupied() < limit:
+        while self._waiting and self._occupied < limit:
             if not self._spares:
                 self.replenish()
             if not self._spares:
                 return
+            self._occupied += 1
             self._spares.popleft().assign(self._waiting.popleft(), self._settings().kill_grace)
         self.replenish()
-
-    def _occupied(self) -> int:
-        """Consumers that got a job and are not reaped yet."""
-        return sum(1 for worker in self._workers.values() if worker.alone and worker.used)
 
     def _resident(self, isolation: Isolation, job: str) -> Worker:
         if job in self._suspects:
@@ -269,6 +272,8 @@ class Pool:
 
     def _bury(self, worker: Worker, outcome: Outcome) -> None:
         del self._workers[worker.number]
+        if worker.alone and worker.used:
+            self._occupied -= 1
         if worker in self._spares:
             self._spares.remove(worker)
         left = [(attempt, attempt.fate(outcome)) for attempt in worker.died()]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import types
 from typing import Any
@@ -114,7 +113,7 @@ def main(application: Application, prefix: str, result_max: int) -> None:
     setproctitle.setproctitle(f"{prefix}-spare")
     process.become_subreaper()
     reseed()
-    channel = Channel(socket.socket(fileno=process.CHANNEL_FD), TO_RUNNER)
+    channel = Channel(process.channel(), TO_RUNNER)
     line = SoloLine(channel)
     signal.signal(POKE, line.poked)
     rehearse(1, result_max)

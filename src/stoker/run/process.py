@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -77,6 +78,11 @@ def take_descriptors(null: int, channel: int, stdout: int, stderr: int) -> None:
     os.dup2(stderr, 2)
     os.dup2(channel, CHANNEL_FD, inheritable=False)
     os.closerange(CHANNEL_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def channel() -> socket.socket:
+    """The child's end of its channel. Family and kind are said, so that the kernel need not be asked for them."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=CHANNEL_FD)
 
 
 def limit_memory(limit: int) -> None:

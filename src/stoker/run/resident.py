@@ -13,7 +13,6 @@ import asyncio
 import ctypes
 import itertools
 import signal
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -185,7 +184,7 @@ def main(application: Application, prefix: str, result_max: int, isolation: str,
     environ.install()
     joblog.share_output()
     signal.signal(consumer.POKE, signal.SIG_IGN)
-    channel = Channel(socket.socket(fileno=process.CHANNEL_FD), TO_RUNNER)
+    channel = Channel(process.channel(), TO_RUNNER)
     if isolation == "async":
         asyncio.run(AsyncResident(channel, application, result_max).serve())
     else:

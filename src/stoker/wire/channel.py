@@ -19,14 +19,15 @@ FDS_MAX = 16
 
 
 class Channel:
-    """Sends and receives frames, and file descriptors beside them.
+    """Sends and receives frames, and with ``descriptors`` receives file descriptors beside them.
 
     Sending is safe from any thread; receiving belongs to one thread at a time. :meth:`receive` returns None when the
     other side is gone.
     """
 
-    def __init__(self, sock: socket.socket, family: msgspec.msgpack.Decoder[Any]) -> None:
+    def __init__(self, sock: socket.socket, family: msgspec.msgpack.Decoder[Any], *, descriptors: bool = False) -> None:
         self._sock = sock
+        self._descriptors = descriptors
         self._decoder = frames.Decoder(family)
         self._ready: deque[Any] = deque()
         self._fds: deque[int] = deque()
@@ -79,21 +80,25 @@ class Channel:
         return bool(poll.poll(0))
 
     def _fill(self, flags: int) -> bool:
-        ints = array.array("i")
         try:
-            data, extra, _, _ = self._sock.recvmsg(
-                CHUNK, socket.CMSG_SPACE(FDS_MAX * ints.itemsize), flags | socket.MSG_CMSG_CLOEXEC
-            )
+            data = self._receive_with_fds(flags) if self._descriptors else self._sock.recv(CHUNK, flags)
         except BlockingIOError:
             return True
         except ConnectionResetError:
-            data, extra = b"", []
-        for level, kind, payload in extra:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                ints.frombytes(payload[: len(payload) - len(payload) % ints.itemsize])
-        self._fds.extend(ints)
+            data = b""
         if not data:
             self._open = False
             return False
         self._ready.extend(self._decoder.feed(data))
         return True
+
+    def _receive_with_fds(self, flags: int) -> bytes:
+        ints = array.array("i")
+        data, extra, _, _ = self._sock.recvmsg(
+            CHUNK, socket.CMSG_SPACE(FDS_MAX * ints.itemsize), flags | socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, payload in extra:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                ints.frombytes(payload[: len(payload) - len(payload) % ints.itemsize])
+        self._fds.extend(ints)
+        return data

@@ -153,7 +153,7 @@ def test_an_ending_is_whole(
     assert ending.attempt in (number, number - 1)
 
 
-@given(SPECS, st.none() | st.integers(0, 5), st.lists(OUTCOMES, min_size=60, max_size=60), CHANCES)
+@given(SPECS, st.none() | st.integers(0, 5), st.lists(OUTCOMES, min_size=20, max_size=20), CHANCES)
 def test_a_job_is_started_a_bounded_number_of_times(
     spec: CommandSpec | None, override: int | None, outcomes: list[Outcome], chance: float
 ) -> None:

@@ -13,6 +13,7 @@ from stoker import CancelRequested, Context
 from stoker.model.errors import AppError
 from stoker.model.outcome import Done, Failed, Fault, Outcome, Retry
 from stoker.run.executor import Run, execute
+from stoker.wire.frames import Ended
 from tests.unit.run.bench import RESULT_MAX, KeptLine, assign, outcome, outcome_async, started
 
 Ends = Callable[..., Outcome]

@@ -103,7 +103,7 @@ def send_with(sock: socket.socket, data: bytes, *fds: int) -> None:
 
 
 def test_descriptors_come_with_their_frames_in_order(pair: tuple[socket.socket, socket.socket]) -> None:
-    receiver = Channel(pair[1], TO_ZYGOTE)
+    receiver = Channel(pair[1], TO_ZYGOTE, descriptors=True)
     ends = [os.pipe() for _ in range(3)]
     send_with(pair[0], frames.encode(Fork(1, "fork", 1)), ends[0][1], ends[1][1])
     send_with(pair[0], frames.encode(Fork(2, "fork", 1)), ends[2][1])
@@ -120,7 +120,7 @@ def test_descriptors_come_with_their_frames_in_order(pair: tuple[socket.socket, 
 
 
 def test_descriptors_that_nobody_took_are_closed_with_the_channel(pair: tuple[socket.socket, socket.socket]) -> None:
-    receiver = Channel(pair[1], TO_ZYGOTE)
+    receiver = Channel(pair[1], TO_ZYGOTE, descriptors=True)
     read, write = os.pipe()
     send_with(pair[0], frames.encode(Leave()), write)
     os.close(write)

@@ -22,9 +22,9 @@ NOW = 1_700_000_000.0
 def job(**more: Any) -> Job:
     plain: dict[str, Any] = {
         "seq": 1, "id": "a", "command": "app.work", "state": State.NEW, "waits": Waits.SLOT, "priority": 0,
-        "created": NOW, "updated": NOW, "run_at": NOW, "expires": None, "started": None, "finished": None, "attempt": 0, "fence": 0,
-        "owner": None, "user": None, "tags": (), "key": None, "unique": None, "progress": None, "fault": None,
-        "cancel": None, "overrides": Overrides(), "input": b"{}", "output": None,
+        "created": NOW, "updated": NOW, "run_at": NOW, "expires": None, "started": None, "finished": None,
+        "attempt": 0, "fence": 0, "owner": None, "user": None, "tags": (), "key": None, "unique": None,
+        "progress": None, "fault": None, "cancel": None, "overrides": Overrides(), "input": b"{}", "output": None,
     }  # fmt: skip
     return Job(**{**plain, **more})
 

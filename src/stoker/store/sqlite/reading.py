@@ -32,7 +32,8 @@ def jobs(db: Connection, filter: Filter) -> list[Job]:
     if filter.user is not None:
         terms.append(("user = ?", filter.user))
     if filter.tag is not None:
-        terms.append(("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)", filter.tag))
+        known = "json_each(iif(json_valid(tags), tags, NULL))"
+        terms.append((f"EXISTS (SELECT 1 FROM {known} WHERE value = ?)", filter.tag))
     if filter.before is not None:
         terms.append(("seq < ?", filter.before))
     condition = " AND ".join(term for term, _ in terms) or "true"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -11,15 +11,27 @@ from stoker.model.job import Claimed, Job, Overrides, Progress, State, Waits
 from stoker.model.outcome import Fault
 from stoker.store.sqlite.connection import Row
 
+T = TypeVar("T")
 _NONE = Overrides()
 _overrides = msgspec.json.Decoder(Overrides)
 _tags = msgspec.json.Decoder(tuple[str, ...])
-_progress = msgspec.json.Decoder(Progress)
-_fault = msgspec.json.Decoder(Fault)
+_progress: msgspec.json.Decoder[Progress | None] = msgspec.json.Decoder(Progress)
+_fault: msgspec.json.Decoder[Fault | None] = msgspec.json.Decoder(Fault)
 
 
 def pack(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _read(decoder: msgspec.json.Decoder[T], text: str | None, otherwise: T) -> T:
+    """What a column holds. A row that somebody wrote by hand, and wrongly, is read without it: it must not keep all
+    others from being claimed or listed."""
+    if not text:
+        return otherwise
+    try:
+        return decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return otherwise
 
 
 def claimed(row: Row) -> Claimed:
@@ -32,8 +44,8 @@ def claimed(row: Row) -> Claimed:
         attempt,
         fence,
         user,
-        _tags.decode(tags) if tags else (),
-        _overrides.decode(overrides) if overrides else _NONE,
+        _read(_tags, tags, ()),
+        _read(_overrides, overrides, _NONE),
         created,
         gate,
         round,
@@ -62,13 +74,13 @@ def job(row: Row) -> Job:
         fence=fence,
         owner=owner,
         user=user,
-        tags=_tags.decode(tags) if tags else (),
+        tags=_read(_tags, tags, ()),
         key=gate,
         unique=unique,
-        progress=_progress.decode(progress) if progress else None,
-        fault=_fault.decode(fault) if fault else None,
+        progress=_read(_progress, progress, None),
+        fault=_read(_fault, fault, None),
         cancel=cancel,
-        overrides=_overrides.decode(overrides) if overrides else _NONE,
+        overrides=_read(_overrides, overrides, _NONE),
         input=input,
         output=output,
     )
