@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stoker.store.base import Store
+from stoker.store.sqlite import SqliteStore
 from tests.contract.places import PLACES, Place
 
 
@@ -58,3 +59,16 @@ def place(request: pytest.FixtureRequest, folder: Path, runner: asyncio.Runner) 
 @pytest.fixture
 def store(place: Place, runner: asyncio.Runner) -> Store:
     return runner.run(place.open())
+
+
+@pytest.fixture
+def path(folder: Path) -> Path:
+    return folder / "stoker.db"
+
+
+@pytest.fixture
+def file(path: Path, runner: asyncio.Runner) -> Iterator[SqliteStore]:
+    store = SqliteStore(path)
+    runner.run(store.open())
+    yield store
+    runner.run(store.close())

@@ -301,6 +301,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.oracle.check(found, LIMITS)
 
 
+@pytest.mark.timeout(max(300, STEPS // 100))
 @pytest.mark.parametrize("kind", PLACES.values(), ids=PLACES.keys())
 def test_any_order_of_events_keeps_the_promises(kind: type[Place]) -> None:
     machine = type("Machine", (StoreMachine,), {"kind": kind})

@@ -94,6 +94,8 @@ async def test_events_are_read_on_from_a_cursor(store: Store) -> None:
         assert len(page) <= 3
         assert all(after.seq > before.seq for before, after in itertools.pairwise(page))
         seen += [bytes(event.data) for event in page]
+        assert page[-1].seq > cursor
+        assert len(seen) <= 10
         cursor = page[-1].seq
     assert seen == [b"%d" % number for number in range(10)]
     assert await store.events("a", cursor) == []

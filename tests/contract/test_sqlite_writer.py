@@ -15,16 +15,12 @@ import apsw
 import pytest
 
 from stoker.model.clock import FakeClock
-from stoker.model.errors import StoreError, UnknownJob
-from stoker.model.job import State, Submitted
+from stoker.model.errors import StoreError, UnknownJob, WrongState
+from stoker.model.job import Job, State, Submitted
 from stoker.store.sqlite import SqliteStore
 from stoker.store.sqlite.connection import SQL, Connection
-from tests.contract.make import finish, job, put, quota, take, take_one
-
-
-@pytest.fixture
-def path(folder: Path) -> Path:
-    return folder / "stoker.db"
+from tests.contract.inside import on_writer
+from tests.contract.make import done, finish, job, put, quota, take, take_one
 
 
 @pytest.fixture
@@ -33,10 +29,6 @@ def store(path: Path, runner: asyncio.Runner) -> Iterator[SqliteStore]:
     runner.run(made.open())
     yield made
     runner.run(made.close())
-
-
-async def on_writer(store: SqliteStore, action: Callable[[Connection], Any]) -> Any:
-    return await store._writer.do(action)
 
 
 async def count_commits(store: SqliteStore) -> list[int]:
@@ -88,6 +80,32 @@ async def test_a_group_with_a_failure_in_it_is_written_but_for_the_failure(store
     assert [type(result) for result in results] == [list, UnknownJob, list]
     assert [claimed.id for claimed in await take(store)] == ["a", "b"]
     assert await store.pauses() == frozenset(), "what failed left nothing behind"
+
+
+@pytest.mark.parametrize(("refused", "most"), [(1, 40), (5, 40), (100, 450)])
+async def test_a_refused_request_costs_its_neighbours_no_commit_each(
+    store: SqliteStore, refused: int, most: int
+) -> None:
+    """Whoever asks for nonsense all the time does not take the group commits from everybody else."""
+    commits = await count_commits(store)
+    work: list[Any] = [store.submit([job()]) for _ in range(400)]
+    for number in range(refused):
+        work.insert(number * 3, store.retry(f"nobody-{number}"))
+    results = await asyncio.gather(*work, return_exceptions=True)
+    assert [type(result) for result in results].count(UnknownJob) == refused
+    assert [type(result) for result in results].count(list) == 400
+    assert len(commits) <= most
+    assert len(await take(store)) == 400
+
+
+async def test_a_refusal_in_a_group_stands_in_its_order(store: SqliteStore) -> None:
+    """What was asked before it counts for it, what was asked after it does not."""
+    await put(store, job(id="a"))
+    claimed = await take_one(store)
+    work: list[Any] = [store.retry("a"), store.settle([done(claimed)]), store.retry("a"), store.retry("a")]
+    results = await asyncio.gather(*work, return_exceptions=True)
+    assert [type(result) for result in results] == [WrongState, list, Job, WrongState]
+    assert (await store.get("a")).state is State.NEW
 
 
 async def test_a_request_that_nobody_waits_for_any_more_is_still_written(store: SqliteStore) -> None:

@@ -148,10 +148,10 @@ async def test_abandoned_takes_no_more_than_asked(store: Store, place: Place) ->
 
 
 async def test_orphan_fails_what_nobody_knows_and_names_it(store: Store) -> None:
-    known, unknown, running, later = await put(
-        store, job("app.work"), job("gone.work"), job("gone.run"), job("gone.later", run_at=store.now() + 10)
+    known, running, unknown, later = await put(
+        store, job("app.work"), job("gone.work"), job("gone.work"), job("gone.work", run_at=store.now() + 10)
     )
-    await take_one(store, "gone.run")
+    await take_one(store, "gone.work")
     assert await store.orphan(["app.work", "app.other"]) == [unknown]
     assert await states(store, [known, unknown, running, later]) == [State.NEW, State.FAILED, State.RUNNING, State.NEW]
     found = await store.get(unknown)

@@ -8,8 +8,8 @@
        futures ◄───── one call ────── results, after the commit
 
 Whatever comes in while one transaction is written shares the next: at low load a request has its own commit, under load
-hundreds share one. If anything in a group fails, the group is rolled back and each request is run again in a
-transaction of its own, so that one bad request never harms its neighbours.
+hundreds share one. If anything in a group fails, the group is rolled back and run again: without a request that was
+refused, else each request in a transaction of its own, so that one bad request never harms its neighbours.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from stoker.model.errors import StoreBusy, StoreError, StoreUnavailable
+from stoker.model.errors import RequestError, StoreBusy, StoreError, StoreUnavailable
 from stoker.store.sqlite.connection import Connection, translated
 
 T = TypeVar("T")
 GROUP_MAX = 500
 """Requests in one transaction at most: bounds how long a reader of fresh data, or a stop, has to wait."""
+REFUSALS_MAX = 8
+"""Refused requests that are taken out of a group, before what is left is written one by one."""
 
 
 class _Request:
@@ -123,17 +125,28 @@ class Worker:
             for request in work:
                 self._alone(connection, request)
             return
-        try:
-            with translated(connection.path), connection.transaction():
+        for _ in range(REFUSALS_MAX):
+            request = work[0]
+            try:
+                with translated(connection.path), connection.transaction():
+                    for request in work:
+                        request.value = request.action(connection)
+                return
+            except StoreBusy as error:
+                # no request's fault: to wait for the lock once more for each would hold all of them up for minutes
                 for request in work:
-                    request.value = request.action(connection)
-        except StoreBusy as error:
-            # no request's fault: to wait for the lock once more for each would hold all of them up for minutes
-            for request in work:
-                request.error = StoreBusy(error.message)
-        except Exception:
-            for request in work:
-                self._alone(connection, request)
+                    request.error = StoreBusy(error.message)
+                return
+            except RequestError as error:
+                # refused by the rules: the others go on together, as if it had been asked between them
+                request.error = error
+                work = [other for other in work if other is not request]
+                if not work:
+                    return
+            except Exception:
+                break
+        for request in work:
+            self._alone(connection, request)
 
     def _alone(self, connection: Connection, request: _Request) -> None:
         try:
