@@ -207,13 +207,29 @@ def define(
             schema=signature.schema(),
             fingerprint=signature.fingerprint(),
         )
-        if spec.isolation is Isolation.ASYNC and not spec.is_async:
-            raise ValueError("isolation 'async' needs an `async def`; a plain function takes 'thread'")
-        if once and retries:
-            raise ValueError("once and retries exclude each other")
+        _check_together(spec)
     except (ValueError, TypeError) as error:
         raise AppError(f"command {full}: {error}") from error
     return spec, signature, RetryRules(_classes(retry_on), _classes(never_retry))
+
+
+def _check_together(spec: CommandSpec) -> None:
+    """What only shows when the whole command is known. Raises ValueError."""
+    if spec.isolation is Isolation.ASYNC and not spec.is_async:
+        raise ValueError("isolation 'async' needs an `async def`; a plain function takes 'thread'")
+    if spec.once and spec.backoff.retries:
+        raise ValueError("once and retries exclude each other")
+    unknown = set(spec.callers) - {"script", "web"}
+    if unknown:
+        raise ValueError(f"callers: {', '.join(sorted(unknown))} is none of script, web")
+    text = msgspec.json.encode(spec.schema)
+    missing = [name for name in spec.secret if f'"{name}":'.encode() not in text]
+    if missing:
+        raise ValueError(f"secret: the input has no field {', '.join(missing)}")
+    if b'"writeOnly":true' in text:
+        raise ValueError(
+            "a SecretStr is stored as stars, and the handler would get those; use str and secret=('field',)"
+        )
 
 
 def _given(what: str, read: Callable[[Any], T], value: Any) -> T | None:
