@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from stoker import settings as settings_module
 from stoker.client import core
 from stoker.model import ids, packing
 from stoker.model.command import Command
@@ -135,8 +134,7 @@ class AsyncClient:
         self, address: str | None = None, *, token: str | None = None, timeout: float = core.SILENCE,
         settings: Settings | None = None,
     ) -> None:  # fmt: skip
-        path = address if address is not None and not address.startswith("tcp://") else None
-        self.settings = settings or settings_module.load({"socket": path})
+        self.settings, self._stores = core.settings_for(address, settings)
         self.address = address or str(self.settings.socket_path)
         self._token = token if token is not None else self.settings.token
         self._timeout = timeout
@@ -235,7 +233,7 @@ class AsyncClient:
         try:
             return await self._sent(requests)
         except DaemonUnavailable:
-            if self.address.startswith("tcp://"):
+            if not self._stores:
                 raise
         # not at the top: the zygote imports this module, and must never import the store
         from stoker.client import offline

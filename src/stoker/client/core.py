@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from stoker import settings
 from stoker._version import __version__
 from stoker.model.errors import JobCancelled, JobFailed, ProtocolError, WaitTimeout, from_code
 from stoker.model.schema import JsonCodec
+from stoker.settings import Settings
 from stoker.wire import messages
 from stoker.wire.records import JobRecord
 
@@ -82,3 +85,21 @@ def result(record: JobRecord) -> msgspec.Raw:
             reason = (record.error or "").removeprefix("Cancelled: ")
             raise JobCancelled(f"{record.name} {record.id} was cancelled: {reason}")
     raise WaitTimeout(f"{record.name} {record.id} is {record.status}; {record.why or 'it goes on'}")
+
+
+def settings_for(address: str | None, given: Settings | None = None) -> tuple[Settings, bool]:
+    """The settings to reach the daemon at ``address`` with (None: the current project's), and whether its store is
+    surely theirs, so that a job may go straight into it while no daemon runs."""
+    own = given or settings.load()
+    if address is None:
+        return own, True
+    if address.startswith("tcp://"):
+        return own, False
+    if given is not None:
+        return given, True
+    path = Path(address.removeprefix("unix://")).absolute()
+    if path == own.socket_path:
+        return own, True
+    if path.parent.name == settings.FOLDER:
+        return settings.load({"root": str(path.parent.parent), "socket": str(path)}), True
+    return settings.load({"socket": str(path)}), False

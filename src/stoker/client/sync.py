@@ -15,7 +15,6 @@ from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
-from stoker import settings as settings_module
 from stoker.client import core
 from stoker.client.line import Line
 from stoker.model import ids, packing
@@ -44,7 +43,7 @@ class Client:
         self, address: str | None = None, *, token: str | None = None, timeout: float = core.SILENCE,
         settings: Settings | None = None,
     ) -> None:  # fmt: skip
-        self.settings = settings or settings_module.load({"socket": address} if _is_path(address) else None)
+        self.settings, self._stores = core.settings_for(address, settings)
         self.address = address or str(self.settings.socket_path)
         self._token = token if token is not None else self.settings.token
         self._timeout = timeout
@@ -127,7 +126,7 @@ class Client:
             try:
                 return self._again(send)
             except DaemonUnavailable as gone:
-                if self.address.startswith("tcp://"):
+                if not self._stores:
                     raise
                 # not at the top: the zygote imports this module, and must never import the store
                 from stoker.client import offline
@@ -227,10 +226,6 @@ class Client:
         line.expect(self._timeout)
         with self._lock:
             self._idle.append(line)
-
-
-def _is_path(address: str | None) -> bool:
-    return address is not None and not address.startswith("tcp://")
 
 
 def _parameters(command: Command[..., Any] | str) -> Sequence[str]:
