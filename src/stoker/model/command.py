@@ -217,6 +217,8 @@ def _check_together(spec: CommandSpec) -> None:
     """What only shows when the whole command is known. Raises ValueError."""
     if spec.isolation is Isolation.ASYNC and not spec.is_async:
         raise ValueError("isolation 'async' needs an `async def`; a plain function takes 'thread'")
+    if spec.memory is not None and spec.isolation not in (None, Isolation.FORK):
+        raise ValueError(f"memory bounds a process, and isolation {spec.isolation.value!r} shares one; use 'fork'")
     if spec.once and spec.backoff.retries:
         raise ValueError("once and retries exclude each other")
     unknown = set(spec.callers) - {"script", "web"}

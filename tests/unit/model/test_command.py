@@ -81,13 +81,13 @@ def test_a_handler_alone_is_enough() -> None:
 def test_options_are_read_as_people_write_them() -> None:
     found = spec(
         name="read-file", timeout="5m", memory="1GB", output="64k", retries=3, priority="critical", concurrency=2,
-        key="input.path", key_limit=3, rate="10/m", expires="1h", isolation="thread", secret=("path",), wait=False,
+        key="input.path", key_limit=3, rate="10/m", expires="1h", isolation="fork", secret=("path",), wait=False,
     )  # fmt: skip
     assert found.name == "app.read-file"
     assert (found.timeout, found.memory, found.output) == (300.0, 1 << 30, 64 << 10)
     assert (found.backoff, found.priority, found.concurrency) == (Backoff(retries=3), 20, 2)
     assert (found.key, found.key_limit, found.interval, found.expires) == ("input.path", 3, 6.0, 3600.0)
-    assert (found.isolation, found.secret, found.wait) == (Isolation.THREAD, ("path",), False)
+    assert (found.isolation, found.secret, found.wait) == (Isolation.FORK, ("path",), False)
 
 
 def test_retries_may_be_said_in_either_place() -> None:
@@ -116,6 +116,7 @@ WRONG = [
     ({"timeout": -1}, "not -1"),
     ({"memory": "lots"}, "'lots' is not a size"),
     ({"memory": 0}, "1 byte or more"),
+    ({"memory": "1GB", "isolation": "thread"}, "memory bounds a process"),
     ({"output": "0"}, "'0' is not a size"),
     ({"retries": -1}, "retries must be 0 or more"),
     ({"once": True, "retries": 1}, "only once has no retries"),
