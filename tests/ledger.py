@@ -39,9 +39,11 @@ class Row(NamedTuple):
 
 
 def entries(folder: Path) -> list[Entry]:
-    """What the jobs wrote, in order. A torn last line would be a bug of the writing: every entry is one write."""
+    """What the jobs wrote, in order. Every entry is one write, but a reader may come in the middle of one (the kernel
+    shows a write that crosses a page piece by piece): what has no end of line yet is not there yet."""
     path = folder / "ledger"
-    return [Entry(*json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+    whole, _, _ = path.read_text().rpartition("\n") if path.exists() else ("", "", "")
+    return [Entry(*json.loads(line)) for line in whole.splitlines()]
 
 
 def rows(store: Path) -> dict[str, Row]:

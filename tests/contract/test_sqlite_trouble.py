@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from stoker.model.errors import StoreBusy, StoreFull
+from stoker.model.errors import StoreBusy, StoreFull, StoreUnavailable
 from stoker.model.job import State
 from stoker.store.sqlite import SqliteStore, connection
 from tests.contract.inside import pragma
@@ -135,4 +135,24 @@ async def test_a_full_disk_is_told_loses_nothing_and_is_got_over(
     assert await store.settle([done(running, large)]) == [True]
     await put(store, job(id="after"))
     assert len(await take(store)) == len(kept)
+    await store.close()
+
+
+# ── the file is taken away ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_nothing_is_acknowledged_into_a_file_that_is_not_there_any_more(path: Path, replaced: bool) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    (kept,) = await put(store, job())
+    away = path.rename(path.with_name("away.db"))
+    if replaced:
+        path.write_bytes(b"")
+    for asked in (store.submit([job()]), store.get(kept)):
+        with pytest.raises(StoreUnavailable, match="moved, deleted or replaced"):
+            await asked
+    away.replace(path)
+    await put(store, job())
+    assert (await store.counts()).new == 2, "put back, it goes on, and nothing was acknowledged meanwhile"
     await store.close()

@@ -25,7 +25,7 @@ from stoker.run.rehearsal import rehearse
 from stoker.wire.channel import Channel
 from stoker.wire.frames import TO_RUNNER, Answer, Ask, Assign, Interrupt
 
-POKE = signal.SIGUSR1
+POKE = int(signal.SIGUSR1)
 """Sent after a frame that a busy handler should see."""
 
 
@@ -115,7 +115,7 @@ def main(application: Application, prefix: str, result_max: int) -> None:
     reseed()
     channel = Channel(process.channel(), TO_RUNNER)
     line = SoloLine(channel)
-    signal.signal(POKE, line.poked)
+    process.on_signal(POKE, line.poked)
     rehearse(1, result_max)
     assign = line.take()
     if assign is not None:

@@ -5,6 +5,8 @@ Linux is the platform. Where a call does not exist (macOS, for development) the 
 
 from __future__ import annotations
 
+# the calls themselves: what `signal` puts around them makes enums, which costs each child 250 µs of page faults
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import ctypes
 import os
@@ -13,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,7 +23,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 CHANNEL_FD = 3
 """Where a child finds its channel; everything above is closed."""
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+HANDLED = tuple(map(int, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)))
 """Signals that a zygote treats otherwise than by default."""
 ROUNDS_MAX = 20
 """How often a tree that grows while it is killed is walked again."""
@@ -67,8 +70,13 @@ def reset_signals() -> None:
     """All signals as a fresh process has them: nothing of the parent's handlers, wake-up descriptor or mask stays."""
     signal.set_wakeup_fd(-1)
     for number in HANDLED:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
+def on_signal(number: int, handler: Callable[[int, types.FrameType | None], None]) -> None:
+    """Call ``handler`` when the signal comes."""
+    _signal.signal(number, handler)
 
 
 def take_descriptors(null: int, channel: int, stdout: int, stderr: int) -> None:

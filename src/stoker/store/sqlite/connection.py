@@ -63,6 +63,7 @@ class Connection:
         self.pid = os.getpid()
         with translated(path):
             self._db = self._opened(writing)
+            self._file = _identity(path)
 
     def _opened(self, writing: bool) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if writing else 0)
@@ -117,6 +118,18 @@ class Connection:
         rows = self.all(name, *values)
         return rows[0] if rows else None
 
+    def check_in_place(self) -> None:
+        """Refuse to go on when the file was moved, deleted or replaced: what is written into a file without a name is
+        acknowledged, and gone with the process."""
+        try:
+            there = _identity(self.path) == self._file
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise StoreUnavailable(
+                f"{self.path} was moved, deleted or replaced while it was open; put it back, or restart the daemon"
+            )
+
     def changes(self) -> int:
         return self._db.changes()
 
@@ -140,3 +153,8 @@ class Connection:
     def close(self) -> None:
         if os.getpid() == self.pid:
             self._db.close()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino

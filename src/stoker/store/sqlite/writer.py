@@ -121,6 +121,13 @@ class Worker:
         return group
 
     def _work(self, connection: Connection, work: list[_Request]) -> None:
+        try:
+            with translated(connection.path):
+                connection.check_in_place()
+        except StoreUnavailable as error:
+            for request in work:
+                request.error = StoreUnavailable(error.message)
+            return
         if not self._grouped:
             for request in work:
                 self._alone(connection, request)
