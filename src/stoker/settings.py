@@ -8,6 +8,7 @@ project finds its daemon, and two projects never meet.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 import types
 import typing
@@ -21,6 +22,8 @@ from stoker.model import quantities
 from stoker.model.errors import SettingsError
 
 FILE = "stoker.toml"
+SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
 FOLDER = ".stoker"
 SOCKET_PATH_MAX = 107
 """Bytes that fit in ``sockaddr_un`` (Linux, unix(7): 108 with the closing zero)."""
@@ -37,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     token: str = ""
     prefix: str = "stoker"
     node: str = ""
+    labels: tuple[str, ...] = ()
     consumers_max: int = 10
     spares: int = 2
     max_tasks: int = 0
@@ -60,15 +64,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.root / FOLDER
 
     @property
-    def store_path(self) -> Path:
-        return Path(self.store.removeprefix("sqlite:///"))
+    def store_path(self) -> Path | None:
+        """The store's file; None for a server."""
+        return Path(self.store.removeprefix(SQLITE)) if self.store.startswith(SQLITE) else None
+
+    @property
+    def store_shown(self) -> str:
+        """The store's address for people and logs, without its password."""
+        return _PASSWORD.sub(r"\1***", self.store)
 
     @property
     def socket_path(self) -> Path:
         return Path(self.socket.removeprefix("unix://"))
 
 
-FIXED = frozenset({"root", "store", "socket", "listen", "prefix", "log_file", "log_format", "log_level"})
+_PASSWORD = re.compile(r"((?:^\w+://[^/?#@:]*:)(?=[^/?#]*@)|[?&]password=)[^@&]+(?=[@&]|$)")
+
+FIXED = frozenset({"root", "store", "socket", "listen", "prefix", "node", "log_file", "log_format", "log_level"})
 """Settings that only a restart changes."""
 
 
@@ -93,12 +105,13 @@ ABOUT: Mapping[str, str] = types.MappingProxyType(
     {
         "root": "the project's folder; modules of the application are imported from here",
         "app": "what to run: module or module:attribute, one or several",
-        "store": "where jobs are kept: sqlite:///path",
+        "store": "where jobs are kept: sqlite:///path, or postgresql://user@host/database for many machines",
         "socket": "where clients connect: a path",
         "listen": "further addresses: tcp://host:port (needs a token)",
         "token": "secret that TCP clients must show",
         "prefix": "first word of process titles",
-        "node": "name of this daemon in logs and lists",
+        "node": "name of this daemon in logs and lists; several machines, several names",
+        "labels": "what this node can do beyond others; commands that ask for a label run only where it is given",
         "consumers_max": "most processes that run jobs at one time",
         "spares": "consumers kept forked ahead, so that a job does not wait for a fork",
         "max_tasks": "if more than 0: run jobs in one resident, so many at a time, instead of a process each",
@@ -251,15 +264,7 @@ def _complete(values: dict[str, Any]) -> Settings:
     """Fill in what follows from other values."""
     root: Path = values["root"]
     folder = root / FOLDER
-    store = values.get("store") or f"sqlite:///{folder / 'stoker.db'}"
-    if "://" not in store:
-        store = f"sqlite:///{store}"
-    if not store.startswith("sqlite:///"):
-        raise SettingsError(
-            f"store: {store.partition('://')[0]!r} is not a kind of store known here; use sqlite:///path"
-        )
-    path = Path(store.removeprefix("sqlite:///"))
-    values["store"] = f"sqlite:///{path if path.is_absolute() else root / path}"
+    values["store"] = _store(values.get("store") or str(folder / "stoker.db"), root)
     place = str(values.get("socket") or folder / "stoker.sock").removeprefix("unix://")
     values["socket"] = place if Path(place).is_absolute() else str(root / place)
     if len(os.fsencode(values["socket"])) > SOCKET_PATH_MAX:
@@ -276,3 +281,15 @@ def _complete(values: dict[str, Any]) -> Settings:
         values["log_file"] = str(root / values["log_file"])
     values["node"] = values.get("node") or os.uname().nodename
     return Settings(**values)
+
+
+def _store(given: str, root: Path) -> str:
+    if given.startswith(POSTGRES):
+        return given
+    if "://" in given and not given.startswith(SQLITE):
+        raise SettingsError(
+            f"store: {given.partition('://')[0]!r} is not a kind of store known here; use sqlite:///path or "
+            "postgresql://user@host/database"
+        )
+    path = Path(given.removeprefix(SQLITE))
+    return f"{SQLITE}{path if path.is_absolute() else root / path}"

@@ -10,7 +10,7 @@ from stoker.model.errors import StokerError
 from stoker.model.job import Claimed, State, Submission, Submitted
 from stoker.model.outcome import Fault
 from stoker.model.settle import Ending
-from stoker.store.base import Quota, Settlement, Store
+from stoker.store.base import Held, Quota, Settlement, Store
 
 WORK = "app.work"
 OWNER = "boot-1"
@@ -80,6 +80,10 @@ def end(claimed: Claimed, state: State, **more: Any) -> Settlement:
 async def finish(store: Store, *claimed: Claimed) -> None:
     """Complete attempts that must still be ours."""
     assert await store.settle([done(one) for one in claimed]) == [True] * len(claimed)
+
+
+def held(*claimed: Claimed) -> list[Held]:
+    return [Held(one.seq, one.fence) for one in claimed]
 
 
 async def states(store: Store, ids: Sequence[str]) -> list[State]:

@@ -10,7 +10,7 @@ import pytest
 
 from stoker.model.job import Overrides, State
 from stoker.store.base import Filter, Store
-from tests.contract.make import LEASE, OWNER, WORK, again, done, finish, job, put, quota, take, take_one
+from tests.contract.make import LEASE, OWNER, WORK, again, done, finish, held, job, put, quota, take, take_one
 from tests.contract.places import Place
 
 
@@ -175,7 +175,7 @@ async def test_what_runs_goes_on_under_a_pause(store: Store) -> None:
     await put(store, job())
     claimed = await take_one(store)
     await store.pause("*")
-    assert await store.renew(OWNER, LEASE) == 1
+    assert await store.renew(OWNER, LEASE, held(claimed)) == [True]
     await finish(store, claimed)
 
 

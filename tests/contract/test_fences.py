@@ -10,7 +10,7 @@ import asyncio
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, Progress, State
 from stoker.store.base import Report, Store
-from tests.contract.make import LEASE, OWNER, again, cancelled, done, failed, finish, job, put, take_one
+from tests.contract.make import LEASE, OWNER, again, cancelled, done, failed, finish, held, job, put, take_one
 from tests.contract.places import ONE_DAEMON, Place, needs
 
 
@@ -173,13 +173,14 @@ async def test_an_attempt_that_does_not_count_leaves_the_fence_behind(store: Sto
 
 async def test_renew_is_not_fooled_by_an_attempt_that_was_taken_away(store: Store, place: Place) -> None:
     await put(store, job(id="a"))
-    await take_one(store, owner="old")
+    old = await take_one(store, owner="old")
     place.advance(LEASE + 1)
     (found,) = await store.abandoned("old")
     await store.settle([again(found, store.now())])
-    await take_one(store, owner="new")
-    assert await store.renew("old", LEASE) == 0
-    assert await store.renew("new", LEASE) == 1
+    new = await take_one(store, owner="new")
+    assert await store.renew("old", LEASE, held(old)) == [False]
+    assert await store.renew("old", LEASE, held(new)) == [False], "a fence is no owner"
+    assert await store.renew("new", LEASE, held(old, new)) == [False, True]
 
 
 @needs(ONE_DAEMON)
@@ -200,4 +201,4 @@ async def test_the_end_leaves_no_owner_and_no_lease(store: Store, place: Place) 
     assert [(await store.get(id)).owner for id in ("a", "b")] == [None, None]
     place.advance(2 * LEASE)
     assert await store.abandoned(OWNER) == []
-    assert await store.renew(OWNER, LEASE) == 0
+    assert await store.renew(OWNER, LEASE, held(first, second)) == [False, False]

@@ -33,7 +33,7 @@ from stoker.model.errors import IdConflict
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import ENDED, Claimed, State, Submission, Submitted
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Retry, Returned, Snoozed
-from stoker.store.base import Filter, Quota, Report, Settlement, Store
+from stoker.store.base import Filter, Held, Quota, Report, Settlement, Store
 from tests.contract.model import Oracle
 from tests.contract.places import PLACES, Place
 
@@ -249,12 +249,13 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(some(State.RUNNING))
     def renew(self) -> None:
         until = self.store.now() + LEASE
-        mine = [
-            entry for entry in self.oracle.jobs.values() if entry.state is State.RUNNING and entry.owner == self.owner
-        ]
-        assert self.do(lambda: self.store.renew(self.owner, LEASE)) == len(mine)
-        for entry in mine:
-            entry.lease_until = until
+        running = {id: entry for id, entry in self.oracle.jobs.items() if entry.state is State.RUNNING}
+        held = [Held(self.do(lambda id=id: self.store.get(id)).seq, entry.fence) for id, entry in running.items()]
+        mine = [entry.owner == self.owner for entry in running.values()]
+        assert self.do(lambda: self.store.renew(self.owner, LEASE, held)) == mine
+        for entry in running.values():
+            if entry.owner == self.owner:
+                entry.lease_until = until
 
     @rule()
     @precondition(some(State.RUNNING))

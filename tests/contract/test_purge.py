@@ -8,7 +8,7 @@ from stoker.model.errors import UnknownJob
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, State, Submitted, Unique
 from stoker.store.base import Filter, Report, Store
-from tests.contract.make import cancelled, done, failed, finish, job, put, take, take_one
+from tests.contract.make import cancelled, done, failed, finish, held, job, put, take, take_one
 from tests.contract.places import Place
 
 DAY = 86400.0
@@ -43,7 +43,7 @@ async def test_the_age_is_that_of_the_end(store: Store, place: Place) -> None:
     await put(store, job(id="a"))
     claimed = await take_one(store)
     place.advance(100 * DAY)
-    await store.renew("boot-1", 30.0)
+    await store.renew("boot-1", 30.0, held(claimed))
     await finish(store, claimed)
     assert await store.purge(DAY, DAY) == 0
     assert (await store.get("a")).state is State.COMPLETED

@@ -20,7 +20,7 @@ from stoker.model.job import Job, State, Submitted
 from stoker.store.sqlite import SqliteStore
 from stoker.store.sqlite.connection import SQL, Connection
 from tests.contract.inside import on_writer
-from tests.contract.make import done, finish, job, put, quota, take, take_one
+from tests.contract.make import done, finish, held, job, put, quota, take, take_one
 
 
 @pytest.fixture
@@ -185,8 +185,9 @@ PLANS = {
     "ahead": "jobs_ready (command=?",
     "orphan": "jobs_ready (command=?",
     "running_of": "jobs_running (command=?)",
-    "renew": "jobs_running",
+    "renew": "INTEGER PRIMARY KEY (rowid=?)",
     "abandoned": "jobs_running",
+    "orders": "jobs_running",
     "due": "jobs_due (run_at<?)",
     "next_due": "jobs_due",
     "expire": "jobs_expires (expires>? AND expires<?)",
@@ -202,6 +203,7 @@ PLANS = {
     "set_progress": "INTEGER PRIMARY KEY (rowid=?)",
     "set_waits": "INTEGER PRIMARY KEY (rowid=?)",
     "job": "(id=?)",
+    "job_state": "(id=?)",
     "same_job": "(id=?)",
     "cancel_new": "(id=?)",
     "cancel_running": "(id=?)",
@@ -213,8 +215,10 @@ PLANS = {
     "delete_job": "INTEGER PRIMARY KEY (rowid=?)",
     "delete_job_events": "events_job (job=?)",
     "delete_job_key": "unique_keys_job (job=?)",
+    "leave": "PRIMARY KEY (boot=?)",
+    "is_cordoned": "PRIMARY KEY (name=?)",
 }
-LISTS = {"jobs", "count_ended", "command_stats", "delete_old_events", "pauses"}
+LISTS = {"jobs", "count_ended", "command_stats", "delete_old_events", "pauses", "nodes", "forget_nodes"}
 """Statements that read many rows because many are asked for."""
 
 
@@ -235,8 +239,8 @@ async def test_every_statement_finds_its_rows_by_an_index(store: SqliteStore) ->
 
 
 async def test_no_statement_is_left_out_of_the_plans() -> None:
-    small = {"pause", "resume", "rate_get", "job_seq"}
-    inserts = {"insert_job", "insert_event", "take_unique", "rate_set"}
+    small = {"pause", "resume", "rate_get", "job_seq", "uncordon"}
+    inserts = {"insert_job", "insert_event", "take_unique", "rate_set", "beat", "cordon"}
     assert set(SQL) - small - inserts == set(PLANS) | LISTS
 
 
@@ -253,7 +257,7 @@ async def work(store: SqliteStore) -> int:
     for _ in range(3):
         await put(store, *(job(key="app.work:k", key_limit=5) for _ in range(10)), job(run_at=store.now() + 5))
         claimed = await store.claim("boot", 30.0, [quota(limit=50), quota("app.other", interval=1.0)], 20)
-        await store.renew("boot", 30.0)
+        await store.renew("boot", 30.0, held(*claimed))
         await store.promote()
         await store.expire()
         await finish(store, *claimed)

@@ -6,7 +6,7 @@ import pytest
 
 from stoker.model.job import State, Waits
 from stoker.store.base import Store
-from tests.contract.make import LEASE, OWNER, again, failed, finish, job, put, states, take, take_one
+from tests.contract.make import LEASE, OWNER, again, failed, finish, held, job, put, states, take, take_one
 from tests.contract.places import Place
 
 
@@ -122,21 +122,30 @@ async def test_hexpm_1825_a_job_that_is_renewed_is_never_taken_for_lost(store: S
     claimed = await take_one(store)
     for _ in range(100):
         place.advance(LEASE * 0.9)
-        assert await store.renew(OWNER, LEASE) == 1
+        assert await store.renew(OWNER, LEASE, held(claimed)) == [True]
         assert await store.abandoned(OWNER) == []
     await finish(store, claimed)
 
 
 async def test_renew_counts_and_touches_only_what_its_owner_runs(store: Store, place: Place) -> None:
     await put(store, *(job() for _ in range(4)))
-    for _ in range(2):
-        await take_one(store, owner="me")
+    mine = [await take_one(store, owner="me") for _ in range(2)]
     other = await take_one(store, owner="other")
     place.advance(LEASE - 1)
-    assert await store.renew("me", LEASE) == 2
-    assert await store.renew("nobody", LEASE) == 0
+    assert await store.renew("me", LEASE, held(*mine)) == [True, True]
+    assert await store.renew("nobody", LEASE, held(other)) == [False]
     place.advance(2)
     assert [one.id for one in await store.abandoned("me")] == [other.id]
+
+
+async def test_a_claim_that_nobody_heard_of_is_not_kept_alive_by_its_owner(store: Store, place: Place) -> None:
+    """D11: the answer to a claim was lost, and the daemon that made it lives on and renews what it knows."""
+    await put(store, job(id="known"), job(id="unheard"))
+    known, unheard = await take_one(store), await take_one(store)
+    place.advance(LEASE - 1)
+    assert await store.renew(OWNER, LEASE, held(known)) == [True]
+    place.advance(2)
+    assert await store.abandoned(OWNER) == [unheard]
 
 
 async def test_abandoned_takes_no_more_than_asked(store: Store, place: Place) -> None:

@@ -20,15 +20,19 @@ from stoker.model.errors import AlreadyRunning
 from stoker.model.job import Submitted
 from stoker.model.request import Request, resolve
 from stoker.settings import Settings
-from stoker.store.sqlite import SqliteStore
+from stoker.store.address import store_at
 from stoker.wire.endpoint import make_private_folder
 
 T = TypeVar("T")
 
 
 @contextmanager
-def held(path: Path) -> Iterator[int]:
-    """Hold the store at ``path`` alone. Raises :class:`AlreadyRunning` when somebody else does."""
+def held(path: Path | None) -> Iterator[None]:
+    """Hold the store in this file alone; a server (None) needs no holding, many work on it. Raises
+    :class:`AlreadyRunning` when somebody else has the file."""
+    if path is None:
+        yield
+        return
     make_private_folder(path.parent)
     fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -36,7 +40,7 @@ def held(path: Path) -> Iterator[int]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(f"another daemon works on {path}; a store belongs to one daemon at a time") from None
-        yield fd
+        yield
     finally:
         os.close(fd)
 
@@ -48,7 +52,7 @@ def submit(
     for request in requests:
         request.check_size(settings.max_input)
     with held(settings.store_path):
-        return finish(_submit(settings.store_path, requests, commands))
+        return finish(_submit(settings.store, requests, commands))
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
@@ -62,9 +66,9 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _submit(
-    path: Path, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
+    address: str, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
 ) -> list[Submitted | Exception]:
-    store = SqliteStore(path)
+    store = store_at(address)
     await store.open()
     try:
         specs = [commands.get(request.command) for request in requests]

@@ -92,7 +92,7 @@ class Product(Catalog):
         ``priority`` (number or "critical"), ``concurrency`` (jobs of this command at a time), ``key`` ("user" or
         "input.field") with ``key_limit``, ``rate`` ("10/m"), ``expires`` (longest wait for a slot), ``unique``,
         ``isolation``, ``wait`` (whether a call waits), ``callers`` (roles that may call it), ``secret`` (input fields
-        never shown).
+        never shown), ``labels`` (what a node must have to run it).
 
         Raises :class:`~stoker.model.errors.AppError` for a signature or option that makes no sense.
         """

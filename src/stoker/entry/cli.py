@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from stoker._version import __version__
-from stoker.entry import cli_daemon, cli_jobs, cli_look, cli_start, exits, session, show
+from stoker.entry import cli_daemon, cli_jobs, cli_look, cli_nodes, cli_start, exits, session, show
 from stoker.entry.session import Session
 from stoker.model.errors import StokerError
 
@@ -66,6 +66,7 @@ for _panel, _functions in (
 ):  # fmt: skip
     for _function in _functions:
         app.command(rich_help_panel=_panel)(_function)
+app.add_typer(cli_nodes.app, name="nodes", rich_help_panel=LOOK)
 if importlib.util.find_spec("stoker.entry.install") is not None:
     app.command(name="install", rich_help_panel=RULE)(importlib.import_module("stoker.entry.install").install)
 

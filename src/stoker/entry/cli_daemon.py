@@ -6,7 +6,6 @@ import contextlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,7 +69,7 @@ def restart(ctx: typer.Context, json: Json = False) -> None:
     """Start every process of the running daemon anew, and wait until the new ones answer."""
     line = session.of(ctx)
     before = line.client.stats()
-    with _waiting(f"waiting for {show.count(before['running'], 'running job')} and the new processes", json):
+    with show.waiting(f"waiting for {show.count(before['running'], 'running job')} and the new processes", quiet=json):
         line.client.ask("restart")
         after = _new_boot(line, before["boot"])
     if json:
@@ -106,7 +105,10 @@ def stop(
 
     line = session.of(ctx)
     stats = line.client.stats()
-    with _waiting(f"waiting for {show.count(stats['running'], 'running job')}", json), line.client.line() as talk:
+    with (
+        show.waiting(f"waiting for {show.count(stats['running'], 'running job')}", quiet=json),
+        line.client.line() as talk,
+    ):
         processes = _processes(stats["pid"])
         talk.ask("stop", {}, str)
         if now:
@@ -134,19 +136,6 @@ def _processes(router: int) -> list[psutil.Process]:
         if above is not None and above.cmdline()[:1] and above.cmdline()[0].endswith("-up"):
             found.append(above)
     return found
-
-
-@contextlib.contextmanager
-def _waiting(text: str, json: bool) -> Iterator[None]:
-    """Say what is waited for, where somebody looks."""
-    console = show.console(err=True)
-    if json or not console.is_terminal:
-        yield
-        return
-    from rich.status import Status
-
-    with Status(text, console=console):
-        yield
 
 
 def migrate(ctx: typer.Context, json: Json = False) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from stoker.entry import details, exits, session, show
+from stoker.entry import cli_nodes, details, exits, session, show
 from stoker.entry.arguments import Shape
 from stoker.entry.options import Json
 from stoker.entry.session import Session
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from stoker.store.base import Counts
 
 
-def status(ctx: typer.Context, json: Json = False) -> None:
+def status(
+    ctx: typer.Context,
+    everywhere: Annotated[bool, typer.Option("--all", help="The other nodes on this store, too.")] = False,
+    json: Json = False,
+) -> None:
     """Whether the daemon runs, how long, what it does, and who holds the slots."""
     line = session.of(ctx)
     try:
@@ -27,14 +31,18 @@ def status(ctx: typer.Context, json: Json = False) -> None:
     except DaemonUnavailable as gone:
         _stopped(line, gone, json)
         raise
+    nodes = cli_nodes.roster(line) if everywhere else None
     if json:
-        show.data({"state": "running", **stats})
+        show.data({"state": "running", **stats, **({} if nodes is None else {"nodes": nodes})})
         return
     for part in status_lines(stats):
         show.say(part)
     if stats["slots"]:
         show.say()
         show.say(details.slots(stats))
+    if nodes is not None:
+        show.say()
+        show.say(cli_nodes.table(nodes))
 
 
 def status_lines(stats: dict[str, Any]) -> list[Any]:

@@ -26,7 +26,15 @@ Modules = Annotated[
 LogLevel = Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")]
 LogFormat = Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")]
 LogFile = Annotated[str | None, typer.Option(metavar="FILE", help="Write the log here, too.")]
-Store = Annotated[str | None, typer.Option(metavar="PATH", help="Where jobs are kept; .stoker/stoker.db by default.")]
+Store = Annotated[
+    str | None,
+    typer.Option(metavar="STORE", help="Where jobs are kept: a path, or postgresql://…; .stoker/stoker.db by default."),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="LABEL", help="What commands that ask for it find on this node; several times."),
+]
+Node = Annotated[str | None, typer.Option(metavar="NAME", help="This daemon's name in logs and lists.")]
 Socket = Annotated[
     str | None, typer.Option(metavar="PATH", help="Where clients connect; .stoker/stoker.sock by default.")
 ]
@@ -60,7 +68,8 @@ def up(
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     log_file: LogFile = None,
-    node: Annotated[str | None, typer.Option(metavar="NAME", help="This daemon's name in logs and lists.")] = None,
+    node: Node = None,
+    label: Labels = None,
     root: Root = None,
 ) -> None:
     """Start the daemon, in the foreground.
@@ -72,7 +81,7 @@ def up(
         session.of(ctx).settings(
             app=_targets(app, modules), store=store, socket=socket, listen=listen or None, consumers_max=consumers_max,
             max_tasks=max_tasks, spares=spares, grace=grace, log_level=log_level, log_format=log_format,
-            log_file=log_file, node=node, root=root,
+            log_file=log_file, node=node, labels=label or None, root=root,
         )
     )  # fmt: skip
 

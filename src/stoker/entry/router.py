@@ -21,7 +21,7 @@ from stoker.model.errors import AppError, SettingsError, StokerError
 from stoker.router.router import Router
 from stoker.run import process
 from stoker.settings import Current, Settings
-from stoker.store.sqlite import SqliteStore
+from stoker.store.address import store_at
 
 log = structlog.get_logger(role="router")
 
@@ -56,7 +56,7 @@ async def _run(settings: Settings, listeners: list[socket.socket]) -> int:
     def reread() -> Settings:
         return settings_module.load({"root": settings.root})
 
-    router = Router(Current(settings), SqliteStore(settings.store_path), reread)
+    router = Router(Current(settings), store_at(settings.store), reread)
     _listen_to_signals(router)
     beat = asyncio.create_task(_beat())  # from the beginning: after a restart the manager waits for no second READY
     await router.start(listeners)

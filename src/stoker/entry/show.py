@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -164,3 +165,16 @@ def count(number: int, noun: str) -> str:
 def width(text: str) -> int:
     """Columns that text takes on a terminal."""
     return sum(2 if unicodedata.east_asian_width(mark) in "WF" else not unicodedata.combining(mark) for mark in text)
+
+
+@contextlib.contextmanager
+def waiting(text: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Say what is waited for, where somebody looks; gives a way to say it anew."""
+    err = console(err=True)
+    if quiet or not err.is_terminal:
+        yield lambda _: None
+        return
+    from rich.status import Status  # few commands wait
+
+    with Status(text, console=err) as status:
+        yield status.update

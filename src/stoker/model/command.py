@@ -85,6 +85,7 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     wait: bool = True
     callers: tuple[str, ...] = ("script", "web")
     secret: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     is_async: bool = False
     doc: str = ""
     schema: dict[str, Any] = {}
@@ -175,6 +176,7 @@ def define(
     wait: bool = True,
     callers: tuple[str, ...] = ("script", "web"),
     secret: tuple[str, ...] = (),
+    labels: str | tuple[str, ...] = (),
 ) -> tuple[CommandSpec, Signature, RetryRules]:
     """Read a handler's signature and the decorator's options into the values a :class:`Command` is made of.
 
@@ -202,6 +204,7 @@ def define(
             wait=wait,
             callers=tuple(callers),
             secret=tuple(secret),
+            labels=(labels,) if isinstance(labels, str) else tuple(labels),
             is_async=inspect.iscoroutinefunction(handler),
             doc=inspect.cleandoc(handler.__doc__ or ""),
             schema=signature.schema(),

@@ -1,7 +1,11 @@
 """Who watches what: subscriptions are cursors over stored events, and a nudge says only "look again".
 
+    nudge(job) ───► its watchers ─┐                                 ┌─► a watcher's news ─► its client
+    wake() ───────► all watchers ─┴─► one look at a time: store.news ┴─► …
+
 So a watcher misses nothing and sees nothing twice, whatever comes between; the events it gets are those in the store,
-in their order.
+in their order. However many watch, there is one look at a time, for all that were nudged meanwhile: a hundred streams
+cost one reading, and a slow client is not read for until it has taken what it has.
 """
 
 from __future__ import annotations
@@ -10,34 +14,111 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
+import structlog
+
+from stoker.model.errors import StoreError, UnknownJob
 from stoker.model.event import Event
 from stoker.model.job import Job
-from stoker.store.base import Store
+from stoker.store.base import Cursor, News, Store
+
+log = structlog.get_logger(role="router")
 
 PAGE = 500
+WAKE_EVERY = 0.04
+"""Seconds between looks that other daemons cause: at most twenty-five a second, however much they write."""
+TRY_AGAIN = 1.0
+"""Seconds until a look that the store could not answer is tried again."""
+
+
+class Watcher:
+    """A place in the events of one job, and what was found beyond it."""
+
+    def __init__(self, job: str, after: int, limit: int) -> None:
+        self.cursor = Cursor(job, after, limit)
+        self.dirty = True
+        self._news: News | None = None
+        self._fresh = asyncio.Event()
+
+    @property
+    def hungry(self) -> bool:
+        """Whether it wants to be looked for: something may be new, and what came before is taken."""
+        return self.dirty and self._news is None
+
+    def give(self, news: News) -> None:
+        if news.events or news.ended is not None or news.gone:
+            self._news = news
+            self._fresh.set()
+        if news.events:
+            self.cursor = Cursor(self.cursor.job, news.events[-1].seq, self.cursor.limit)
+            # a full page: there may be another
+            self.dirty = self.dirty or len(news.events) >= self.cursor.limit
+
+    async def take(self) -> News:
+        """Wait for news. Raises :class:`UnknownJob` when the job is gone."""
+        await self._fresh.wait()
+        self._fresh.clear()
+        news, self._news = self._news, None
+        assert news is not None
+        if news.gone:
+            raise UnknownJob(f"there is no job {self.cursor.job}")
+        return news
 
 
 class Audience:
-    """Nudges by job id."""
+    """All watchers of this daemon, by job id."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._watchers: dict[str, set[asyncio.Event]] = {}
-
-    def nudge(self, job: str) -> None:
-        """Something about this job is new in the store."""
-        for watcher in self._watchers.get(job, ()):
-            watcher.set()
+        self._watchers: dict[str, set[Watcher]] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def size(self) -> int:
         return sum(len(watchers) for watchers in self._watchers.values())
 
+    def nudge(self, job: str) -> None:
+        """Something about this job is new in the store."""
+        watchers = self._watchers.get(job)
+        if watchers:
+            for watcher in watchers:
+                watcher.dirty = True
+            self._look()
+
+    def wake(self) -> None:
+        """Something about any job may be new in the store: another daemon wrote."""
+        if self._watchers and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WAKE_EVERY, self._woken)
+
+    def stop(self) -> None:
+        for pending in (self._timer, self._looking):
+            if pending is not None:
+                pending.cancel()
+
+    async def ended(self, job: str) -> Job:
+        """Wait for a job to end. Raises :class:`UnknownJob`."""
+        with self._watch(Watcher(job, 0, 0)) as watcher:
+            while True:
+                news = await watcher.take()
+                if news.ended is not None:
+                    return news.ended
+
+    async def follow(self, job: str, after: int) -> AsyncIterator[Event]:
+        """The job's events after a cursor, until it has ended and all are told. Raises :class:`UnknownJob`."""
+        with self._watch(Watcher(job, after, PAGE)) as watcher:
+            while True:
+                news = await watcher.take()
+                for event in news.events:
+                    yield event
+                if news.ended is not None:
+                    return
+                self._look()
+
     @contextmanager
-    def watch(self, job: str) -> Iterator[asyncio.Event]:
-        """An event that is set at every nudge of the job."""
-        watcher = asyncio.Event()
+    def _watch(self, watcher: Watcher) -> Iterator[Watcher]:
+        job = watcher.cursor.job
         self._watchers.setdefault(job, set()).add(watcher)
+        self._look()
         try:
             yield watcher
         finally:
@@ -46,29 +127,34 @@ class Audience:
             if not watchers:
                 del self._watchers[job]
 
-    async def ended(self, job: str) -> Job:
-        """Wait for a job to end."""
-        with self.watch(job) as watcher:
-            while True:
-                watcher.clear()
-                found = await self._store.get(job)
-                if found.state.ended:
-                    return found
-                await watcher.wait()
+    def _woken(self) -> None:
+        self._timer = None
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.dirty = True
+        self._look()
 
-    async def follow(self, job: str, after: int) -> AsyncIterator[Event]:
-        """The job's events after a cursor, until it has ended and all are told."""
-        with self.watch(job) as watcher:
-            while True:
-                watcher.clear()
-                over = (await self._store.get(job)).state.ended
-                while True:
-                    page = await self._store.events(job, after, PAGE)
-                    for event in page:
-                        after = event.seq
-                        yield event
-                    if len(page) < PAGE:
-                        break
-                if over:
-                    return
-                await watcher.wait()
+    def _look(self) -> None:
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look_for_all())
+
+    async def _look_for_all(self) -> None:
+        try:
+            while hungry := [watcher for watchers in self._watchers.values() for watcher in watchers if watcher.hungry]:
+                for watcher in hungry:
+                    watcher.dirty = False
+                await self._look_for(hungry)
+        finally:
+            self._looking = None
+
+    async def _look_for(self, hungry: list[Watcher]) -> None:
+        try:
+            found = await self._store.news([watcher.cursor for watcher in hungry])
+        except StoreError as error:
+            log.error("cannot look for what is watched; trying again", error=error.message, watchers=len(hungry))
+            for watcher in hungry:
+                watcher.dirty = True
+            await asyncio.sleep(TRY_AGAIN)
+            return
+        for watcher, news in zip(hungry, found, strict=True):
+            watcher.give(news)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import structlog
 
 from stoker import failpoint
-from stoker.model.command import Isolation
+from stoker.model.command import CommandSpec, Isolation
 from stoker.model.errors import StoreError
 from stoker.model.job import Claimed
 from stoker.router.pool import Pool
@@ -50,6 +50,7 @@ class Claimer:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.paused: frozenset[str] = frozenset()
+        self.cordoned = False
         self.stopped = False
 
     def room(self) -> None:
@@ -64,10 +65,17 @@ class Claimer:
             self._everything = True
         else:
             self._fresh.update(commands)
-        if self._task is None and not self.stopped:
+        if self._task is None and not self.stopped and not self.cordoned:
             asked = self._ask()
             if asked:
                 self._task = asyncio.get_running_loop().create_task(self._carry_out(asked))
+
+    def cordon(self, cordoned: bool) -> None:
+        """Whether this node begins no new jobs, by somebody's order."""
+        if cordoned != self.cordoned:
+            log.warning("cordoned: no new jobs begin here" if cordoned else "the cordon is lifted")
+            self.cordoned = cordoned
+            self.wake()
 
     async def stop(self) -> None:
         """Claim no more; a claim under way is carried through, so that nothing it took is lost."""
@@ -79,6 +87,10 @@ class Claimer:
 
     def is_paused(self, command: str) -> bool:
         return bool(self.paused & {"*", command, command.partition(".")[0]})
+
+    def missing(self, spec: CommandSpec) -> frozenset[str]:
+        """The labels that a command asks for and this node does not have."""
+        return frozenset(spec.labels).difference(self._settings().labels)
 
     def _ask(self) -> list[Asked]:
         """Put claims for what could start now in the store's line, one for each kind of slot."""
@@ -101,7 +113,7 @@ class Claimer:
         found: dict[Isolation, list[Quota]] = {}
         for name in names:
             spec = self._pool.commands.get(name)
-            if spec is None or self.is_paused(name):
+            if spec is None or self.is_paused(name) or self.missing(spec):
                 continue
             room = self._pool.room(spec)
             if room > 0:
@@ -116,7 +128,7 @@ class Claimer:
             while asked:
                 for quotas, total, claiming in asked:
                     await self._take(quotas, total, claiming)
-                asked = self._ask() if (self._everything or self._fresh) and not self.stopped else []
+                asked = self._ask() if (self._everything or self._fresh) and not (self.stopped or self.cordoned) else []
         finally:
             self._task = None
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import msgspec
@@ -31,13 +31,15 @@ from stoker.router.audience import Audience
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
 from stoker.settings import Current
-from stoker.store.base import Report, Settlement, Store
+from stoker.store.base import Held, Report, Settlement, Store
 from stoker.wire.frames import Ask, Ended, Progressed, Said
 
 log = structlog.get_logger(role="consumer")
 
 REPORT_EVERY = 0.02
 """Seconds that events are gathered before they are written: at most fifty commits a second for all of them."""
+SHARED_REPORT_EVERY = 0.04
+"""The same for a store that many daemons write to."""
 HUSH_AT = 1 << 20
 """Bytes of unwritten events after which a job is not read from until they are written."""
 SETTLE_AGAIN = 1.0
@@ -84,6 +86,25 @@ class Desk:
         attempt = self._by_job.get(job.id)
         return (attempt is not None and attempt.job.fence == job.fence) or (job.seq, job.fence) in self._ending
 
+    @property
+    def held(self) -> list[Held]:
+        """Every attempt that runs here or whose end is being written: what the lease is renewed for."""
+        running = {(attempt.job.seq, attempt.job.fence) for attempt in self._attempts.values()}
+        return [Held(seq, fence) for seq, fence in running | self._ending]
+
+    def disown(self, held: Collection[Held], why: str) -> int:
+        """End attempts that are not ours any more, or soon may not be, at once: somebody else may start them. How many
+        there were. What they have come to is written only if nobody did."""
+        taken = {(one.seq, one.fence) for one in held}
+        mine = [attempt for attempt in self.attempts if (attempt.job.seq, attempt.job.fence) in taken]
+        for attempt in mine:
+            log.warning(f"Command stopped: {why}", job=attempt.job.id, command=attempt.job.command)
+            lost = Lost(Fault("LeaseLost", why), Blame.HOUSE)
+            attempt.returned(lost)
+            if self.pool is not None and self.pool.withdraw(attempt):
+                self.end(attempt, lost)
+        return len(mine)
+
     def begin(self, job: Claimed) -> None:
         """A job was claimed: give it to the pool."""
         assert self.pool is not None
@@ -104,7 +125,6 @@ class Desk:
         self._by_job[job.id] = attempt
         self.pool.start(attempt)
         log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
-        self._audience.nudge(job.id)
 
     def frame(self, frame: Any) -> None:
         """What a job's process says."""
@@ -195,7 +215,8 @@ class Desk:
             attempt.place.hush()
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(REPORT_EVERY, lambda: self._spawn(self.flush()))
+            every = SHARED_REPORT_EVERY if self._store.shared else REPORT_EVERY
+            self._timer = loop.call_later(every, lambda: self._spawn(self.flush()))
 
     def _settle(self, job: Claimed, outcome: Outcome, attempt: Attempt | None) -> None:
         assert self.pool is not None

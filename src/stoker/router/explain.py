@@ -37,15 +37,30 @@ async def _slot(job: Job, store: Store, pool: Pool, claimer: Claimer) -> str:
     if claimer.is_paused(job.command):
         names = claimer.paused & {"*", job.command, job.product}
         return f"paused: {', '.join(sorted(names))}; `stoker resume {min(names)}` lets it run"
+    if spec is not None and (missing := claimer.missing(spec)):
+        return await _labels(missing, spec, store)
+    if claimer.cordoned and not store.shared:
+        return "this node is cordoned; `stoker nodes uncordon` lets it work"
     if pool.fork_refused is not None:
         return f"no process can be made: {pool.fork_refused}"
     if not pool.ready:
         return "the application is not loaded; see the daemon's log"
+    if spec is None and store.shared:
+        return f"no product of this node registers {job.command}; it waits for a node that does"
     if spec is None:
         return f"no product registers {job.command}; it fails at the next look"
     ahead = await store.ahead(job)
     line = f"; {ahead} of the same command go first" if ahead else ""
     return f"{_room(job.command, spec, pool)}{line}"
+
+
+async def _labels(missing: frozenset[str], spec: CommandSpec, store: Store) -> str:
+    """Who could run a command that this node may not."""
+    wanted = ", ".join(sorted(missing))
+    able = [node.name for node in await store.nodes() if node.alive and set(spec.labels) <= set(node.labels)]
+    if not able:
+        return f"needs a node with the label {wanted}, and none is alive; start one with `stoker up --label {wanted}`"
+    return f"needs a node with the label {wanted}: waits for {', '.join(sorted(able)[:SHOWN])}"
 
 
 def _room(command: str, spec: CommandSpec, pool: Pool) -> str:
@@ -74,6 +89,8 @@ def idle_reason(pool: Pool, claimer: Claimer, commands: Mapping[str, CommandSpec
         return pool.fork_refused or "the application is not loaded"
     if claimer.stopped:
         return "the daemon is stopping"
+    if claimer.cordoned:
+        return "this node is cordoned"
     if commands and all(claimer.is_paused(name) for name in commands):
         return "everything is paused"
     return None

@@ -11,6 +11,7 @@ from stoker.router.claimer import Claimer
 from stoker.router.desk import Desk
 from stoker.router.figures import Figures
 from stoker.router.keeper import Keeper
+from stoker.router.member import Member
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
 from stoker.settings import Current
@@ -28,6 +29,7 @@ class House:
     desk: Desk
     claimer: Claimer
     keeper: Keeper
+    member: Member
     audience: Audience
     admission: Admission
     figures: Figures

@@ -17,6 +17,7 @@ from stoker.model.outcome import Blame, Fault, Lost
 from stoker.router.audience import Audience
 from stoker.router.claimer import Claimer
 from stoker.router.desk import Desk
+from stoker.router.member import Member
 from stoker.router.pool import Pool
 from stoker.run import process
 from stoker.settings import Current
@@ -34,8 +35,9 @@ class Keeper:
     """The duties, as tasks."""
 
     def __init__(
-        self, store: Store, settings: Current, boot: str, pool: Pool, desk: Desk, claimer: Claimer, audience: Audience
-    ) -> None:
+        self, store: Store, settings: Current, boot: str, pool: Pool, desk: Desk, claimer: Claimer, audience: Audience,
+        member: Member,
+    ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
         self._boot = boot
@@ -43,13 +45,16 @@ class Keeper:
         self._desk = desk
         self._claimer = claimer
         self._audience = audience
+        self._member = member
         self._tasks: list[asyncio.Task[None]] = []
         self._due = asyncio.Event()
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
         duties: list[tuple[Callable[[], Awaitable[float]], str]] = [
-            (self.renew, "renew"),
+            (self._member.renew, "renew"),
+            (self._member.beat, "beat"),
+            (self._member.wait_for_orders, "orders"),
             (self.look, "look"),
             (self.weigh, "memory"),
             (self.purge, "purge"),
@@ -61,27 +66,25 @@ class Keeper:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._member.leave()
 
     def due_at(self, moment: float) -> None:
         """A job was stored that is due later."""
         self._due.set()
-
-    async def renew(self) -> float:
-        """Leases of what runs here; done by the router, so a busy job cannot miss it."""
-        if self._desk.busy:
-            await self._store.renew(self._boot, self._settings().lease)
-        return self._settings().lease / 3
 
     async def look(self) -> float:
         """Whatever waits though it should not."""
         await self.reap()
         for id in await self._store.expire():
             self._audience.nudge(id)
-        if self._pool.ready:
+        await self._member.obey()
+        if self._store.shared:
+            self._audience.wake()
+        elif self._pool.ready:
+            # where others share the store, they may know what we do not
             for id in await self._store.orphan(list(self._pool.commands)):
                 log.warning("a job of an unknown command failed", job=id)
                 self._audience.nudge(id)
-        self._claimer.paused = await self._store.pauses()
         self._pool.try_again()
         self._claimer.wake()
         return self._settings().look

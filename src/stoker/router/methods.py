@@ -27,7 +27,7 @@ from stoker.model.request import Request
 from stoker.router.explain import why
 from stoker.router.house import House
 from stoker.store.base import Filter
-from stoker.wire.records import EventRecord, JobRecord, event_record, job_record
+from stoker.wire.records import EventRecord, JobRecord, NodeRecord, event_record, job_record, node_record
 
 MANY_MAX = 10_000
 """Jobs in one bulk submission at most."""
@@ -73,6 +73,11 @@ class Events(msgspec.Struct, forbid_unknown_fields=True):
     job: str
     after: int = 0
     limit: int = 1000
+
+
+class Cordon(msgspec.Struct, forbid_unknown_fields=True):
+    node: str
+    cordoned: bool = True
 
 
 class Name(msgspec.Struct, forbid_unknown_fields=True):
@@ -189,6 +194,7 @@ async def cancel(house: House, _role: str, params: Cancel) -> JobRecord:
     """End a waiting job now, a running one soon; an ended one is left as it is."""
     found = await house.store.cancel(ids.job_id(params.job), params.reason[:500])
     if found.state is State.RUNNING:
+        # here, or by its owner as soon as that hears of it
         house.desk.cancel(found.id, found.cancel or params.reason)
     house.audience.nudge(found.id)
     house.claimer.wake()
@@ -221,6 +227,26 @@ async def resume(house: House, _role: str, params: Name) -> list[str]:
     return sorted(house.claimer.paused)
 
 
+async def nodes(house: House, _role: str, _params: Nothing) -> list[NodeRecord]:
+    """All nodes that share the store, and those that did within a day; this one's row is as of now."""
+    await house.member.beat()
+    return [node_record(node) for node in await house.store.nodes()]
+
+
+async def cordon(house: House, _role: str, params: Cordon) -> list[NodeRecord]:
+    """Let the nodes of a name begin no new jobs, or again; the nodes it concerns."""
+    concerned = [node.name for node in await house.store.nodes()]
+    if params.node not in concerned and (params.cordoned or not await house.store.uncordon(params.node)):
+        known = ", ".join(sorted(set(concerned)))
+        raise RequestError(f"there is no node {params.node!r}; there are {known}")
+    if params.cordoned:
+        await house.store.cordon(params.node)
+    else:
+        await house.store.uncordon(params.node)
+    await house.member.beat()
+    return [node_record(node) for node in await house.store.nodes() if node.name == params.node]
+
+
 async def commands(house: House, _role: str, _params: Nothing) -> list[dict[str, Any]]:
     """What can be called: names, types, limits, and who may."""
     return [
@@ -235,6 +261,7 @@ async def commands(house: House, _role: str, _params: Nothing) -> list[dict[str,
             "priority": spec.priority,
             "wait": spec.wait,
             "callers": list(spec.callers),
+            "labels": list(spec.labels),
         }
         for _, spec in sorted(house.pool.commands.items())
     ]
@@ -294,6 +321,8 @@ TABLE: dict[str, Method] = {
     "resume": Method(Name, resume),
     "commands": Method(Nothing, commands, EVERYONE),
     "methods": Method(Nothing, methods, EVERYONE),
+    "nodes": Method(Nothing, nodes),
+    "cordon": Method(Cordon, cordon),
     "stats": Method(Nothing, stats),
     "health": Method(Nothing, health),
     "metrics": Method(Nothing, metrics),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,7 @@ from stoker.router.desk import Desk
 from stoker.router.figures import Figures
 from stoker.router.house import House
 from stoker.router.keeper import Keeper
+from stoker.router.member import Member
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
 from stoker.router.zygotes import Zygote
@@ -72,7 +74,8 @@ class Router:
         self.pool = Pool(settings, self.clock, self.desk.frame, self.desk.end, self._room)
         self.desk.pool = self.pool
         self.claimer = Claimer(store, self.pool, settings, self.boot, self.desk.begin)
-        self.keeper = Keeper(store, settings, self.boot, self.pool, self.desk, self.claimer, self.audience)
+        self.member = Member(store, settings, self.clock, self.boot, self.desk, self.claimer, self.audience)
+        self.keeper = Keeper(store, settings, self.boot, self.pool, self.desk, self.claimer, self.audience, self.member)
         self.admission = Admission(lambda: self.pool.commands, settings)
         self.figures = Figures(settings, store, self.clock, self.boot, self.pool, self.desk, self.claimer, self.tally)
         self.house = House(
@@ -83,6 +86,7 @@ class Router:
             self.desk,
             self.claimer,
             self.keeper,
+            self.member,
             self.audience,
             self.admission,
             self.figures,
@@ -109,6 +113,7 @@ class Router:
         """
         await self.store.open()
         self.claimer.paused = await self.store.pauses()
+        await self.member.beat()
         if not await self._first_zygote():
             return
         await self.keeper.reap()
@@ -126,7 +131,7 @@ class Router:
             boot=self.boot,
             commands=len(self.pool.commands),
             socket=now.socket,
-            store=now.store,
+            store=now.store_shown,
             slots=now.max_tasks or now.consumers_max,
         )
 
@@ -294,6 +299,7 @@ class Router:
         await self._until(lambda: not self.desk.busy, None, self._hurry)
         await self.keeper.stop()
         await self._farewells()
+        self.audience.stop()
         for task in list(self._asks):
             task.cancel()
         await asyncio.gather(*self._asks, return_exceptions=True)
@@ -332,5 +338,7 @@ class Router:
 
 async def _serve(loop: asyncio.AbstractEventLoop, router: Router, listener: socket.socket) -> asyncio.Server:
     if listener.family == socket.AF_UNIX:
-        return await loop.create_unix_server(lambda: Connection(router.house, router), sock=listener)
+        # the path is the supervisor's, or the service manager's; Python 3.13 would remove it when the server closes
+        keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        return await loop.create_unix_server(lambda: Connection(router.house, router), sock=listener, **keep)
     return await loop.create_server(lambda: Connection(router.house, router), sock=listener)

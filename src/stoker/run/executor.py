@@ -157,6 +157,8 @@ def _named(run: Run) -> Iterator[None]:
         raise
     except BaseException as error:
         run.outcome = outcome_of(error, run)
+        # a resident runs many jobs: what the handler had in memory goes now, not when a collection finds the cycle
+        traceback.clear_frames(error.__traceback__)
 
 
 def outcome_of(error: BaseException, run: Run) -> Outcome:

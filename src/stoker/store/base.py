@@ -11,13 +11,15 @@ Common to every method:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
 from stoker.model.event import Event, NewEvent
 from stoker.model.job import Claimed, Job, Progress, State, Submission, Submitted
+from stoker.model.node import Beat, Node
 from stoker.model.settle import Ending
 
 
@@ -92,8 +94,52 @@ class CommandStats(msgspec.Struct, frozen=True):
     run_seconds: float | None
 
 
+class Held(msgspec.Struct, frozen=True):
+    """An attempt that a node works on."""
+
+    seq: int
+    fence: int
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """A place in the events of a job: those with a ``seq`` greater than ``after`` are wanted, up to ``limit``; with 0
+    only whether the job has ended."""
+
+    job: str
+    after: int = 0
+    limit: int = 500
+
+
+class News(msgspec.Struct, frozen=True):
+    """What there is beyond a :class:`Cursor`. ``ended`` is the whole job once it has ended; it is never told before the
+    last event is: while ``events`` are as many as the limit there may be more, and ``ended`` waits for those."""
+
+    events: list[Event]
+    ended: Job | None = None
+    gone: bool = False
+    """There is no such job any more."""
+
+
+class Wake(StrEnum):
+    """Why a daemon should look into the store."""
+
+    JOBS = "jobs"
+    """Something may have become ready."""
+    NEWS = "news"
+    """A job said something, or ended."""
+    ORDERS = "orders"
+    """A running job is to be cancelled, something was paused or resumed, a node cordoned or freed."""
+
+
+NODES_KEPT = 86400.0
+"""Seconds that a silent node stays on the roster."""
+
+
 class Store(Protocol):
     """Jobs and everything that is kept of them."""
+
+    shared: bool
+    """Whether several daemons may work on this store at one time."""
 
     async def open(self) -> None:
         """Make ready: create or migrate the tables. Idempotent."""
@@ -130,8 +176,9 @@ class Store(Protocol):
     def report(self, reports: Sequence[Report]) -> Awaitable[list[bool]]:
         """Store events and progress of running attempts; False where the fence was old."""
 
-    def renew(self, owner: str, lease: float) -> Awaitable[int]:
-        """Extend the lease of every running job of ``owner``; how many there are."""
+    def renew(self, owner: str, lease: float, held: Sequence[Held]) -> Awaitable[list[bool]]:
+        """Extend the leases of attempts that ``owner`` works on; False for each that is not its own any more, which it
+        must end. What it does not name is not renewed: a claim whose answer was lost runs out by itself."""
 
     def abandoned(self, owner: str, limit: int = 500) -> Awaitable[list[Claimed]]:
         """Running jobs that nobody works on: their lease is over, or, where the store belongs to one daemon at a
@@ -145,6 +192,9 @@ class Store(Protocol):
 
     def orphan(self, known: Sequence[str]) -> Awaitable[list[str]]:
         """Fail ready jobs of commands that are not in ``known``; their ids."""
+
+    def orders(self, owner: str) -> Awaitable[list[tuple[str, str]]]:
+        """Running jobs of ``owner`` that somebody, anywhere, asked to cancel: id and reason."""
 
     def cancel(self, id: str, reason: str) -> Awaitable[Job]:
         """Cancel a new job at once; mark a running one (``cancel`` is set) for its owner to end. An ended job is left
@@ -170,6 +220,13 @@ class Store(Protocol):
     def events(self, id: str, after: int = 0, limit: int = 1000) -> Awaitable[list[Event]]:
         """Events of a job with a ``seq`` greater than ``after``, in order. Raises :class:`UnknownJob`."""
 
+    def news(self, cursors: Sequence[Cursor]) -> Awaitable[list[News]]:
+        """Look beyond many cursors at once; one answer for each.
+
+        A cursor never skips an event: within a job the order of ``seq`` is the order in which events became visible,
+        because whoever writes them holds the job's row until they are committed. Between jobs there is no such order.
+        """
+
     def counts(self) -> Awaitable[Counts]:
         """Totals of the whole store."""
 
@@ -184,6 +241,26 @@ class Store(Protocol):
 
     def pauses(self) -> Awaitable[frozenset[str]]:
         """What is paused."""
+
+    def listen(self, on_wake: Callable[[Wake], None]) -> None:
+        """Have ``on_wake`` called, on the loop of :meth:`open`, when somebody else changed the store. It is told soon,
+        several reasons may come as one, and a wake may be lost: look from time to time. To be called before
+        :meth:`open`."""
+
+    def beat(self, beat: Beat) -> Awaitable[bool]:
+        """A node's heartbeat, its first one enters it in the roster; whether its name is cordoned."""
+
+    def leave(self, boot: str) -> Awaitable[None]:
+        """Take a node off the roster. Its jobs stay what they are."""
+
+    def nodes(self) -> Awaitable[list[Node]]:
+        """The roster, by name and start; nodes silent for longer than a day are left out."""
+
+    def cordon(self, name: str) -> Awaitable[None]:
+        """Let nodes of this name begin no new jobs."""
+
+    def uncordon(self, name: str) -> Awaitable[bool]:
+        """Take that back; whether it was so."""
 
     def purge(self, keep_jobs: float, keep_events: float, limit: int = 1000) -> Awaitable[int]:
         """Delete ended jobs and events older than so many seconds, up to ``limit`` of each; how many went. Keeps its

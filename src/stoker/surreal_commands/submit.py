@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
@@ -15,6 +14,7 @@ import pydantic
 from stoker.client import product
 from stoker.model import ids, packing
 from stoker.model.errors import AlreadyRunning, DaemonUnavailable
+from stoker.settings import Settings
 from stoker.surreal_commands.register import products, takes_context
 from stoker.surreal_commands.shapes import CONTEXT, CommandResult, CommandStatus
 from stoker.wire.records import JobRecord, job_record
@@ -153,10 +153,10 @@ def _read(command_id: str, seconds: float) -> JobRecord:
             found: JobRecord = client.ask("wait", JobRecord, job=id, seconds=seconds)
         except DaemonUnavailable:
             path = client.settings.store_path
-            if client.address.startswith("tcp://") or not path.exists():
+            if client.address.startswith("tcp://") or (path is not None and not path.exists()):
                 raise
             try:
-                found = _stored(path, id)
+                found = _stored(client.settings, id)
             except AlreadyRunning:
                 time.sleep(STARTING)
                 continue
@@ -165,19 +165,19 @@ def _read(command_id: str, seconds: float) -> JobRecord:
         return found
 
 
-def _stored(path: Path, id: str) -> JobRecord:
+def _stored(settings: Settings, id: str) -> JobRecord:
     """A job as it lies in the store that nobody works on. Raises AlreadyRunning when somebody does."""
     # not at the top: the zygote imports this module, and must never import the store
     from stoker.client import offline
-    from stoker.store.sqlite import SqliteStore
+    from stoker.store.address import store_at
 
     async def read() -> JobRecord:
-        store = SqliteStore(path)
+        store = store_at(settings.store)
         await store.open()
         try:
             return job_record(await store.get(id), why="no daemon runs")
         finally:
             await store.close()
 
-    with offline.held(path):
+    with offline.held(settings.store_path):
         return offline.finish(read())

@@ -29,8 +29,8 @@ from stoker.model.request import Request
 from stoker.router.admission import Admission
 from stoker.run import executor
 from stoker.run.executor import Run
+from stoker.store.address import store_at
 from stoker.store.base import Filter, Quota, Report, Settlement
-from stoker.store.sqlite import SqliteStore
 from stoker.testing.clients import AsyncBenchClient, BenchClient
 from stoker.testing.inline import RESULT_MAX, Asked, Recorder, listening
 from stoker.wire.frames import Assign
@@ -69,7 +69,7 @@ class Workbench:
             self.settings = settings_module.load(flags, environ={}, cwd=folder)
             exits.enter_context(offline.held(self.settings.store_path))
             self._loop = exits.enter_context(Loop())
-            self._store = SqliteStore(self.settings.store_path, self.clock)
+            self._store = store_at(self.settings.store, self.clock)
             self._do(self._store.open)
             exits.callback(self._do, self._store.close)
             self._admission = Admission(

@@ -1,4 +1,4 @@
-"""A job as the outside sees it: the shape of every answer, of ``--json``, and of what clients return."""
+"""Jobs, events and nodes as the outside sees them: the shape of answers, of ``--json``, of what clients return."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from stoker.model.event import Event
 from stoker.model.job import Job, Progress
+from stoker.model.node import Node
 
 HIDDEN = "***"
 
@@ -92,6 +93,40 @@ def job_record(job: Job, *, secret: tuple[str, ...] = (), why: str | None = None
         traceback=None if job.fault is None else job.fault.traceback,
         input=hide(job.input, secret),
         output=shown(b"null" if job.output is None else job.output),
+    )
+
+
+class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One daemon of those that share the store. Times are ISO 8601 in UTC, by the store's clock."""
+
+    name: str
+    boot: str
+    host: str
+    pid: int
+    version: str
+    labels: tuple[str, ...]
+    slots: int
+    running: int
+    started: str
+    heartbeat: str
+    alive: bool
+    cordoned: bool
+
+
+def node_record(node: Node) -> NodeRecord:
+    return NodeRecord(
+        name=node.name,
+        boot=node.boot,
+        host=node.host,
+        pid=node.pid,
+        version=node.version,
+        labels=node.labels,
+        slots=node.slots,
+        running=node.running,
+        started=iso(node.started) or "",
+        heartbeat=iso(node.heartbeat) or "",
+        alive=node.alive,
+        cordoned=node.cordoned,
     )
 
 

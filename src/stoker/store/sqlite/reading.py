@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from stoker.model.errors import UnknownJob
 from stoker.model.event import Event
-from stoker.model.job import Job
-from stoker.store.base import CommandStats, Counts, Filter
+from stoker.model.job import Job, State
+from stoker.store.base import CommandStats, Counts, Cursor, Filter, News
 from stoker.store.sqlite import rows
 from stoker.store.sqlite.connection import SQL, Connection, Value
 
@@ -50,6 +51,21 @@ def events(db: Connection, id: str, after: int, limit: int) -> list[Event]:
     if seq is None:
         raise UnknownJob(f"there is no job {id}")
     return [rows.event(id, row) for row in db.all("events", seq[0], after, max(1, min(limit, 10 * PAGE_MAX)))]
+
+
+def news(db: Connection, cursors: Sequence[Cursor]) -> list[News]:
+    """Beyond each cursor; the state is read first, so that what an ended job said last is never left out."""
+    return [_news(db, cursor) for cursor in cursors]
+
+
+def _news(db: Connection, cursor: Cursor) -> News:
+    found = db.one("job_state", cursor.job)
+    if found is None:
+        return News([], gone=True)
+    seq, state = cast("tuple[int, str]", found)
+    said = [rows.event(cursor.job, row) for row in db.all("events", seq, cursor.after, cursor.limit)]
+    whole = State(state).ended and (len(said) < cursor.limit or cursor.limit == 0)
+    return News(said, get(db, cursor.job) if whole else None)
 
 
 def ahead(db: Connection, job: Job) -> int:

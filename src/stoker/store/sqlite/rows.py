@@ -34,6 +34,10 @@ def _read(decoder: msgspec.json.Decoder[T], text: str | None, otherwise: T) -> T
         return otherwise
 
 
+def tags(text: str | None) -> tuple[str, ...]:
+    return _read(_tags, text, ())
+
+
 def claimed(row: Row) -> Claimed:
     seq, id, command, input, attempt, fence, user, tags, overrides, created, gate, round = cast("tuple[Any, ...]", row)
     return Claimed(

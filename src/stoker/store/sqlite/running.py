@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from stoker.model.job import Claimed, Waits
-from stoker.store.base import Quota, Report, Settlement
+from stoker.store.base import Held, Quota, Report, Settlement
 from stoker.store.sqlite import gates, rows
 from stoker.store.sqlite.connection import Connection
 
@@ -110,3 +110,16 @@ def _report(db: Connection, item: Report, now: float) -> bool:
 
 def abandoned(db: Connection, owner: str, limit: int, now: float) -> list[Claimed]:
     return [rows.claimed(row) for row in db.all("abandoned", owner, now, limit)]
+
+
+def renew(db: Connection, owner: str, until: float, held: Sequence[Held]) -> list[bool]:
+    """Extend leases; False where the attempt is not the owner's newest any more."""
+    answers = []
+    for one in held:
+        db.all("renew", one.seq, one.fence, owner, until)
+        answers.append(db.changes() > 0)
+    return answers
+
+
+def orders(db: Connection, owner: str) -> list[tuple[str, str]]:
+    return cast("list[tuple[str, str]]", db.all("orders", owner))

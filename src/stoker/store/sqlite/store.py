@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stoker.model.clock import Clock, SystemClock
 from stoker.model.event import Event
 from stoker.model.job import Claimed, Job, Submission, Submitted
-from stoker.store.base import CommandStats, Counts, Filter, Quota, Report, Settlement
-from stoker.store.sqlite import reading, running, submitting, upkeep
+from stoker.model.node import Beat, Node
+from stoker.store.base import CommandStats, Counts, Cursor, Filter, Held, News, Quota, Report, Settlement, Wake
+from stoker.store.sqlite import reading, roster, running, submitting, upkeep
 from stoker.store.sqlite.connection import Connection
 from stoker.store.sqlite.writer import Worker
 
 
 class SqliteStore:
     """See :class:`stoker.store.base.Store` for what each method guarantees."""
+
+    shared = False
 
     def __init__(self, path: Path | str, clock: Clock | None = None) -> None:
         self.path = Path(path)
@@ -61,12 +64,9 @@ class SqliteStore:
     def report(self, reports: Sequence[Report]) -> asyncio.Future[list[bool]]:
         return self._writer.do(lambda db: running.report(db, reports, self.now()))
 
-    def renew(self, owner: str, lease: float) -> asyncio.Future[int]:
-        def renew(db: Connection) -> int:
-            db.all("renew", owner, self.now() + lease)
-            return db.changes()
-
-        return self._writer.do(renew)
+    def renew(self, owner: str, lease: float, held: Sequence[Held]) -> asyncio.Future[list[bool]]:
+        mine = list(held)
+        return self._writer.do(lambda db: running.renew(db, owner, self.now() + lease, mine))
 
     def abandoned(self, owner: str, limit: int = 500) -> asyncio.Future[list[Claimed]]:
         return self._reader.do(lambda db: running.abandoned(db, owner, limit, self.now()))
@@ -79,6 +79,9 @@ class SqliteStore:
 
     def orphan(self, known: Sequence[str]) -> asyncio.Future[list[str]]:
         return self._writer.do(lambda db: upkeep.orphan(db, frozenset(known), self.now()))
+
+    def orders(self, owner: str) -> asyncio.Future[list[tuple[str, str]]]:
+        return self._reader.do(lambda db: running.orders(db, owner))
 
     def cancel(self, id: str, reason: str) -> asyncio.Future[Job]:
         return self._writer.do(lambda db: upkeep.cancel(db, id, reason, self.now()))
@@ -101,6 +104,10 @@ class SqliteStore:
     def events(self, id: str, after: int = 0, limit: int = 1000) -> asyncio.Future[list[Event]]:
         return self._reader.do(lambda db: reading.events(db, id, after, limit))
 
+    def news(self, cursors: Sequence[Cursor]) -> asyncio.Future[list[News]]:
+        wanted = list(cursors)
+        return self._reader.do(lambda db: reading.news(db, wanted))
+
     def counts(self) -> asyncio.Future[Counts]:
         return self._reader.do(reading.counts)
 
@@ -122,6 +129,27 @@ class SqliteStore:
 
     def pauses(self) -> asyncio.Future[frozenset[str]]:
         return self._reader.do(lambda db: frozenset(str(row[0]) for row in db.all("pauses")))
+
+    def listen(self, on_wake: Callable[[Wake], None]) -> None:
+        """Nobody else writes here."""
+
+    def beat(self, beat: Beat) -> asyncio.Future[bool]:
+        return self._writer.do(lambda db: roster.beat(db, beat, self.now()))
+
+    def leave(self, boot: str) -> asyncio.Future[None]:
+        def leave(db: Connection) -> None:
+            db.all("leave", boot)
+
+        return self._writer.do(leave)
+
+    def nodes(self) -> asyncio.Future[list[Node]]:
+        return self._reader.do(lambda db: roster.nodes(db, self.now()))
+
+    def cordon(self, name: str) -> asyncio.Future[None]:
+        return self._writer.do(lambda db: roster.cordon(db, name, self.now()))
+
+    def uncordon(self, name: str) -> asyncio.Future[bool]:
+        return self._writer.do(lambda db: roster.uncordon(db, name))
 
     def purge(self, keep_jobs: float, keep_events: float, limit: int = 1000) -> asyncio.Future[int]:
         def purge(db: Connection) -> int:

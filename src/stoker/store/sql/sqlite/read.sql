@@ -13,8 +13,11 @@ FROM jobs WHERE {condition} ORDER BY seq DESC LIMIT ?;
 -- name: job_seq
 SELECT seq FROM jobs WHERE id = ?1;
 
+-- name: job_state
+SELECT seq, state FROM jobs WHERE id = ?1;
+
 -- name: events
--- What a job said after a cursor.
+-- What a job said after a cursor; nothing for a limit of 0.
 SELECT seq, attempt, kind, at, data FROM events WHERE job = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3;
 
 -- name: ahead

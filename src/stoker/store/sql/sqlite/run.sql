@@ -66,8 +66,12 @@ SELECT attempt FROM jobs WHERE seq = ?1 AND fence = ?2 AND state = 'running';
 INSERT INTO events (job, attempt, at, kind, data) VALUES (?1, ?2, ?3, ?4, ?5);
 
 -- name: renew
--- Extend the leases of a daemon that is alive.
-UPDATE jobs SET lease_until = ?2 WHERE state = 'running' AND owner = ?1;
+-- Extend the lease of an attempt that its owner works on.
+UPDATE jobs SET lease_until = ?4 WHERE seq = ?1 AND fence = ?2 AND owner = ?3 AND state = 'running';
+
+-- name: orders
+-- Running jobs of an owner that somebody asked to cancel.
+SELECT id, cancel FROM jobs WHERE state = 'running' AND owner = ?1 AND cancel IS NOT NULL;
 
 -- name: abandoned
 -- Running jobs that nobody works on.

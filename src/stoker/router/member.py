@@ -1,0 +1,132 @@
+"""Being one of the nodes that share a store: heard of, trusted, and told.
+
+    beat ──────► roster ◄── nodes, cordons          every third of a lease
+    renew ─────► leases of what runs here           every third of a lease
+    obey ◄────── orders: cancel, pause, cordon      when woken, and at every look
+
+Whoever holds a lease may be cut off without knowing it. So leases are trusted only from the moment a renewal was
+*asked for*, by the clock that only goes forward, less a margin: counted from the answer, two nodes could run one job
+(part G of the reliability notes, M2). When that trust is over, what runs here is killed, and another may start it:
+
+    asked ├──────────── trusted ────────────┤── margin ──┤ lease over, another may claim
+                                            └ kill
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import structlog
+
+from stoker._version import __version__
+from stoker.model.clock import Clock
+from stoker.model.errors import StoreError
+from stoker.model.node import Beat
+from stoker.model.quantities import show_seconds
+from stoker.router.audience import Audience
+from stoker.router.claimer import Claimer
+from stoker.router.desk import Desk
+from stoker.settings import Current
+from stoker.store.base import Store, Wake
+
+log = structlog.get_logger(role="router")
+
+RENEWALS = 3
+"""Heartbeats and renewals in the time of one lease."""
+MARGIN = 1 / 6
+"""Part of a lease that is left to end what runs here before another node may start it."""
+
+
+class Member:
+    """This daemon as a node. Its duties are repeated by the keeper; each returns the seconds until the next time."""
+
+    def __init__(
+        self, store: Store, settings: Current, clock: Clock, boot: str, desk: Desk, claimer: Claimer, audience: Audience
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._boot = boot
+        self._desk = desk
+        self._claimer = claimer
+        self._audience = audience
+        self._trust: asyncio.TimerHandle | None = None
+        self._ordered = asyncio.Event()
+        store.listen(self._woken)
+
+    async def beat(self) -> float:
+        """Be on the roster, and hear whether new jobs may begin here."""
+        now = self._settings()
+        cordoned = await self._store.beat(
+            Beat(
+                boot=self._boot,
+                name=now.node,
+                host=os.uname().nodename,
+                pid=os.getpid(),
+                version=__version__,
+                labels=now.labels,
+                slots=now.max_tasks or now.consumers_max,
+                running=len(self._desk.attempts),
+                seconds=now.lease,
+            )
+        )
+        self._claimer.cordon(cordoned)
+        return now.lease / RENEWALS
+
+    async def renew(self) -> float:
+        """Extend the leases of what runs here; done by the router, so that a busy job cannot miss it. What is another
+        node's by now is ended."""
+        lease, asked, held = self._settings().lease, self._clock.mono(), self._desk.held
+        if held:
+            answers = await self._store.renew(self._boot, lease, held)
+            self._desk.disown([one for one, mine in zip(held, answers, strict=True) if not mine], "it is not ours now")
+        if self._store.shared:
+            self._trust_until(asked + lease * (1 - MARGIN))
+        return lease / RENEWALS
+
+    async def obey(self) -> None:
+        """Do what others ordered: cancel running jobs, respect pauses."""
+        for id, reason in await self._store.orders(self._boot):
+            self._desk.cancel(id, reason)
+        self._claimer.paused = await self._store.pauses()
+
+    async def wait_for_orders(self) -> float:
+        """Wait until somebody says that there are orders, and obey them."""
+        await self._ordered.wait()
+        self._ordered.clear()
+        await self.obey()
+        await self.beat()
+        self._claimer.wake()
+        return 0.0
+
+    async def leave(self) -> None:
+        """Go off the roster, if that can be said."""
+        if self._trust is not None:
+            self._trust.cancel()
+        try:
+            await self._store.leave(self._boot)
+        except StoreError as error:
+            log.warning("cannot leave the roster; that will be noticed by itself", error=error.message)
+
+    def _trust_until(self, moment: float) -> None:
+        if self._trust is not None:
+            self._trust.cancel()
+        wait = max(0.0, moment - self._clock.mono())
+        self._trust = asyncio.get_running_loop().call_later(wait, self._trust_is_over)
+
+    def _trust_is_over(self) -> None:
+        why = f"its lease could not be renewed for {show_seconds(self._settings().lease * (1 - MARGIN))}"
+        ended = self._desk.disown(self._desk.held, why)
+        if ended:
+            log.error("what ran here was ended, because another node may start it soon", jobs=ended)
+
+    def _woken(self, wake: Wake) -> None:
+        """Another daemon, or SQL, changed the store."""
+        match wake:
+            case Wake.JOBS:
+                self._claimer.wake()
+            case Wake.NEWS:
+                self._audience.wake()
+            case Wake.ORDERS:
+                self._ordered.set()
