@@ -150,6 +150,10 @@ class Daemon:
             self.wait_ready()
         return self
 
+    def change(self, **settings: Any) -> None:
+        """Start under other settings the next time."""
+        self._given.update(settings)
+
     def wait_ready(self, seconds: float = 30.0) -> None:
         """Until the router answers; fails if the daemon ends instead."""
 
@@ -246,7 +250,10 @@ class Daemon:
 
     @property
     def store(self) -> Path:
-        return self.settings.store_path
+        """The file that it works on."""
+        path = self.settings.store_path
+        assert path is not None, "its store is a server"
+        return path
 
     def log(self) -> str:
         path = self.folder / "log.txt"

@@ -141,7 +141,10 @@ def test_version_help_and_slips(daemon: Daemon) -> None:
         assert re.search(rf"^│ {command} ", help, re.MULTILINE)
     assert "status" in typed(daemon, "stauts", code=2).stderr
     assert "--limit" in typed(daemon, "jobs", "--limti", "3", code=2).stderr
-    assert "_STOKER_COMPLETE" in typed(daemon, "--show-completion", "bash").stdout
+    assert (
+        "_STOKER_COMPLETE"
+        in typed(daemon, "--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
+    )
 
 
 # ── ruling ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stoker import settings as settings_module
 from stoker.entry import demo, exits, session, worker
 from stoker.entry.session import Session
 from stoker.model.errors import AppError, DaemonUnavailable, SettingsError, UnknownCommand
@@ -61,18 +62,19 @@ def test_the_worker_is_on_unless_it_is_switched_off(value: str | None, runs: boo
 def test_the_worker_waits_until_the_store_can_be_opened(tmp_path: Path) -> None:
     """O26: the place has to be there; a file has to be ours."""
     store = tmp_path / "disk" / "data" / "stoker.db"
-    assert not worker.ready(store)
+    settings = settings_module.load({"store": str(store)}, environ={})
+    assert not worker.ready(settings)
     (tmp_path / "disk").mkdir()
-    assert worker.ready(store)
+    assert worker.ready(settings)
     store.parent.mkdir()
-    assert worker.ready(store)
+    assert worker.ready(settings)
     store.write_text("no database, but long enough to be looked at\n" * 10)
-    assert not worker.ready(store)
+    assert not worker.ready(settings)
     store.unlink()
     connection = Connection(store, writing=True)
     connection.migrate()
     connection.close()
-    assert worker.ready(store)
+    assert worker.ready(settings)
 
 
 def test_the_worker_waits_no_longer_than_it_may(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,7 +156,7 @@ def test_a_socket_path_that_is_too_long_is_told_with_what_to_do(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"store": "postgres://db/jobs"}, "store: 'postgres' is not a kind of store known here"),
+        ({"store": "mysql://db/jobs"}, "store: 'mysql' is not a kind of store known here"),
         ({"listen": "127.0.0.1:80", "token": "t"}, "listen: '127.0.0.1:80' is not tcp://host:port"),
         ({"listen": "tcp://127.0.0.1:80"}, "listen: TCP needs a token; set STOKER_TOKEN"),
         ({"listen": "tcp://127.0.0.1:80", "token": ""}, "needs a token"),

@@ -223,7 +223,7 @@ def test_waiting_in_vain_is_told(tmp_path: Path) -> None:
     settings = settings_module.load({"root": str(tmp_path)}, environ={})
     with Client(settings=settings) as client:
         job: JobHandle[Any] = client.submit("other.unknown_here")
-    with Workbench(shop, store=settings.store_path) as bench, pytest.raises(StokerError, match="would not end"):
+    with Workbench(shop, store=path) as bench, pytest.raises(StokerError, match="would not end"):
         bench.client.job(job.id).wait()
 
 
@@ -281,12 +281,14 @@ def test_a_store_on_disk_can_be_drained(tmp_path: Path) -> None:
     settings = settings_module.load({"root": str(tmp_path)}, environ={})
     with Client(settings=settings) as client:
         job = client.submit(thank, user_name="z")
-    assert [one.result() for one in drain(settings.store_path, shop)] == ["thank you, z"]
-    assert drain(settings.store_path, shop) == []
-    with Workbench(shop, store=settings.store_path) as bench:
+    path = settings.store_path
+    assert path is not None
+    assert [one.result() for one in drain(path, shop)] == ["thank you, z"]
+    assert drain(path, shop) == []
+    with Workbench(shop, store=path) as bench:
         assert bench.job(job.id).status == "completed"
         with pytest.raises(AlreadyRunning):
-            drain(settings.store_path, shop)
+            drain(path, shop)
 
 
 # ── assertions ───────────────────────────────────────────────────────────────────────────────────────────────────────

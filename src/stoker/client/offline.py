@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,8 @@ from stoker.model.errors import AlreadyRunning
 from stoker.model.job import Submitted
 from stoker.model.request import Request, resolve
 from stoker.settings import Settings
-from stoker.store.address import store_at
+from stoker.store import address
+from stoker.store.base import Counts, Store
 from stoker.wire.endpoint import make_private_folder
 
 T = TypeVar("T")
@@ -55,6 +56,30 @@ def submit(
         return finish(_submit(settings.store, requests, commands))
 
 
+def counts(settings: Settings) -> Counts | None:
+    """How many jobs there are; None while there is no store. Raises StoreError."""
+
+    async def read() -> Counts | None:
+        found = await address.look(settings.store)
+        if found is None or found.version != found.newest:
+            return None
+        async with opened(settings.store) as store:
+            return await store.counts()
+
+    return finish(read())
+
+
+@asynccontextmanager
+async def opened(store: str) -> AsyncIterator[Store]:
+    """The store at an address, for a while."""
+    made = address.store_at(store)
+    await made.open()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
 def finish(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end and return what it returns, also where an event loop runs in this thread already."""
     try:
@@ -66,16 +91,12 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _submit(
-    address: str, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
+    place: str, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
 ) -> list[Submitted | Exception]:
-    store = store_at(address)
-    await store.open()
-    try:
+    async with opened(place) as store:
         specs = [commands.get(request.command) for request in requests]
         now = store.now()
         return await store.submit(
             [resolve(request, spec.spec if spec else None, now) for request, spec in zip(requests, specs, strict=True)],
             together=len(requests) > 1,
         )
-    finally:
-        await store.close()

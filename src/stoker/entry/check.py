@@ -13,18 +13,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 from rich.text import Text
 
 from stoker import settings as settings_module
+from stoker.client import offline
 from stoker.entry import exits, probe, show
 from stoker.entry.session import Session
 from stoker.model.errors import DaemonError, StokerError
 from stoker.model.quantities import show_seconds, show_size
 from stoker.settings import ABOUT, Settings
-from stoker.store import statements
-from stoker.store.sqlite.connection import Connection
+from stoker.store import address
 
 IMPORT_WITHIN = 120.0
 NPROC_SPARE = 1000
@@ -70,7 +69,7 @@ def run(line: Session) -> Findings:
     commands, application = _application(settings)
     return Findings(
         [*_settings(settings, line)],
-        [application, *_store(settings.store_path), _socket(line, settings), _processes(settings)],
+        [application, _store(settings), _socket(line, settings), _processes(settings)],
         commands,
     )
 
@@ -101,6 +100,8 @@ def _settings(settings: Settings, line: Session) -> Iterator[Setting]:
         value = getattr(settings, name)
         if name in HIDDEN and value:
             value = "***"
+        elif name == "store":
+            value = settings.store_shown
         elif isinstance(value, tuple):
             value = list(value)
         elif isinstance(value, Path):
@@ -144,39 +145,21 @@ def _application(settings: Settings) -> tuple[list[str], Finding]:
     return found.commands, Finding(what, "ok", f"{names} in {show_seconds(found.seconds)}")
 
 
-def _store(path: Path) -> Iterator[Finding]:
+def _store(settings: Settings) -> Finding:
     what = "store"
-    if not path.exists():
-        above = next(folder for folder in path.parents if folder.exists())
-        if os.access(above, os.W_OK | os.X_OK):
-            yield Finding(what, "ok", f"{path} is not there yet; it is made at the first use")
-        else:
-            yield Finding(what, "wrong", f"{path} cannot be made: {above} is not ours to write in", exits.STORE)
-        return
     try:
-        version = _version(path)
+        found = offline.finish(address.look(settings.store))
     except StokerError as error:
-        yield Finding(what, "wrong", error.message, exits.code(error))
-        return
-    newest = len(statements.migrations("sqlite"))
-    if version > newest:
-        yield Finding(what, "wrong", f"{path} was made by a newer Stoker (version {version}); upgrade", exits.STORE)
-    elif not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
-        yield Finding(what, "wrong", f"{path} or its folder cannot be written by this user", exits.STORE)
-    else:
-        old = "" if version == newest else f", brought to {newest} at the next start or by `stoker migrate`"
-        size = show_size(path.stat().st_size)
-        yield Finding(what, "ok", f"{path}, {size}, version {version}{old}, SQLite {apsw.sqlite_lib_version()}")
-
-
-def _version(path: Path) -> int:
-    """The version of the store's tables. Raises StoreError for a file that is none of ours."""
-    connection = Connection(path, writing=False)
-    try:
-        (row,) = connection.query("PRAGMA user_version", ())
-        return int(str(row[0]))
-    finally:
-        connection.close()
+        return Finding(what, "wrong", error.message, exits.code(error))
+    if found is None:
+        return Finding(what, "ok", f"{settings.store_shown} is not there yet; it is made at the first use")
+    if found.version > found.newest:
+        return Finding(
+            what, "wrong", f"{found.about}: made by a newer Stoker (version {found.version}); upgrade", exits.STORE
+        )
+    behind = found.version < found.newest
+    old = f", brought to {found.newest} at the next start or by `stoker migrate`" if behind else ""
+    return Finding(what, "ok", f"{found.about}, version {found.version}{old}")
 
 
 def _socket(line: Session, settings: Settings) -> Finding:

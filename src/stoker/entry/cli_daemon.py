@@ -138,25 +138,33 @@ def _processes(router: int) -> list[psutil.Process]:
     return found
 
 
-def migrate(ctx: typer.Context, json: Json = False) -> None:
+def migrate(
+    ctx: typer.Context,
+    plan: Annotated[bool, typer.Option("--plan", help="Only tell what would be done.")] = False,
+    json: Json = False,
+) -> None:
     """Bring the store to this version. The daemon does so by itself when it starts; this is for doing it before."""
     from stoker.client import offline
-    from stoker.store import statements
-    from stoker.store.sqlite.connection import Connection
+    from stoker.store import address
 
-    path = session.of(ctx).settings().store_path
+    settings = session.of(ctx).settings()
+    shown = settings.store_shown
+    steps = offline.finish(address.plan(settings.store))
+    if plan:
+        if json:
+            show.data({"store": shown, "steps": steps})
+        else:
+            show.say(show.clean("\n".join([*steps, f"{shown}: {show.count(len(steps), 'step')} to take"])))
+        return
     try:
-        with offline.held(path):
-            connection = Connection(path, writing=True)
-            connection.migrate()
-            connection.close()
+        with offline.held(settings.store_path):
+            version = offline.finish(address.migrate(settings.store))
     except AlreadyRunning:
-        raise AlreadyRunning(f"a daemon works on {path}, so it has this daemon's version; nothing to do") from None
-    version = len(statements.migrations("sqlite"))
+        raise AlreadyRunning(f"a daemon works on {shown}, so it has this daemon's version; nothing to do") from None
     if json:
-        show.data({"store": str(path), "version": version})
+        show.data({"store": shown, "version": version, "steps": steps})
     else:
-        show.say(f"{path} has version {version}")
+        show.say(f"{shown} has version {version}")
 
 
 def bench(

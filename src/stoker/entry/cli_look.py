@@ -88,18 +88,10 @@ def _stopped(line: Session, gone: DaemonUnavailable, json: bool) -> None:
 
 def _counts(line: Session) -> Counts | None:
     """The figures of the store, read without a daemon; None when there is none that can be read."""
-    from stoker.store.sqlite import reading
-    from stoker.store.sqlite.connection import Connection
+    from stoker.client import offline
 
-    path = line.settings().store_path
-    if not path.is_file():
-        return None
     try:
-        connection = Connection(path, writing=False)
-        try:
-            return reading.counts(connection)
-        finally:
-            connection.close()
+        return offline.counts(line.settings())
     except Exception:  # a store of another version or program has no figures for us; `stoker check` says what it is
         return None
 

@@ -110,8 +110,8 @@ def worker(
     if not working.enabled(os.environ):
         sys.exit(working.idle())
     settings = line.settings(
-        app=_targets(None, modules), max_tasks=max_tasks, store=store, socket=socket, grace=grace, log_level=log_level,
-        log_format=log_format, log_file=log_file, root=root,
+        app=_targets(None, modules or _listed("SURREAL_COMMANDS_MODULES")), max_tasks=max_tasks, store=store,
+        socket=socket, grace=grace, log_level=log_level, log_format=log_format, log_file=log_file, root=root,
     )  # fmt: skip
     if settings.max_tasks == 0:
         settings = msgspec.structs.replace(settings, max_tasks=working.TASKS)
@@ -149,6 +149,11 @@ def demo(
 def _targets(app: list[str] | None, modules: list[str] | None) -> list[str] | None:
     found = [*(app or ()), *(name for word in modules or () for name in word.replace(",", " ").split())]
     return found or None
+
+
+def _listed(variable: str) -> list[str] | None:
+    """A variable of the 003 library: a list with commas."""
+    return [os.environ[variable]] if os.environ.get(variable) else None
 
 
 def become_daemon(settings: Settings) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
+from stoker.client import offline
 from stoker.model.errors import StoreError
 from stoker.settings import Settings
-from stoker.store.sqlite.connection import Connection
+from stoker.store import address
 
 TASKS = 5
 """Jobs at one time when nothing is said."""
@@ -37,19 +36,17 @@ def await_store(settings: Settings) -> None:
     with one that never comes."""
     print(f"Worker enabled - starting after {settings.start_delay:g}s delay...", flush=True)
     deadline = time.monotonic() + settings.start_delay
-    while not ready(settings.store_path) and time.monotonic() < deadline:
+    while not ready(settings) and time.monotonic() < deadline:
         time.sleep(LOOK_EVERY)
 
 
-def ready(path: Path) -> bool:
+def ready(settings: Settings) -> bool:
     """Whether the store can be opened: it is there and ours, or can be made."""
-    if path.exists():
-        try:
-            Connection(path, writing=False).close()
-        except StoreError:
-            return False
-        return os.access(path, os.W_OK)
-    folder = path.parent
-    if not folder.exists():
-        folder = folder.parent  # the daemon makes one folder; a missing disk has more missing than that
-    return os.access(folder, os.W_OK | os.X_OK)
+    path = settings.store_path
+    if path is not None and not path.parent.parent.exists():
+        return False  # the daemon makes one folder; a missing disk has more missing than that
+    try:
+        offline.finish(address.look(settings.store))
+    except StoreError:
+        return False
+    return True

@@ -85,6 +85,10 @@ class Claimer:
         while self._task is not None:
             await asyncio.wait([self._task])
 
+    @property
+    def node(self) -> str:
+        return self._settings().node
+
     def is_paused(self, command: str) -> bool:
         return bool(self.paused & {"*", command, command.partition(".")[0]})
 

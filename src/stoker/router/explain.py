@@ -40,7 +40,7 @@ async def _slot(job: Job, store: Store, pool: Pool, claimer: Claimer) -> str:
     if spec is not None and (missing := claimer.missing(spec)):
         return await _labels(missing, spec, store)
     if claimer.cordoned and not store.shared:
-        return "this node is cordoned; `stoker nodes uncordon` lets it work"
+        return f"this node is cordoned; `stoker nodes uncordon {claimer.node}` lets it work"
     if pool.fork_refused is not None:
         return f"no process can be made: {pool.fork_refused}"
     if not pool.ready:

@@ -120,6 +120,14 @@ class News(msgspec.Struct, frozen=True):
     """There is no such job any more."""
 
 
+class Look(msgspec.Struct, frozen=True):
+    """A store seen from outside: the version of its tables, the newest this code knows, and a few words."""
+
+    version: int
+    newest: int
+    about: str
+
+
 class Wake(StrEnum):
     """Why a daemon should look into the store."""
 
@@ -212,7 +220,7 @@ class Store(Protocol):
         """Newest first. Large inputs and outputs are included; ask for few."""
 
     def ahead(self, job: Job) -> Awaitable[int]:
-        """How many jobs will be claimed before this ready one, counted up to 10,000."""
+        """How many ready jobs of the same command will be claimed before this one, counted up to 10,000."""
 
     def holders(self, key: str) -> Awaitable[list[str]]:
         """The ids of the jobs that take up a concurrency key, up to 100."""

@@ -28,6 +28,11 @@ def load(driver: str) -> dict[str, str]:
     return found
 
 
+def purpose(script: str) -> str:
+    """What a migration is for: its first line of comment."""
+    return script.lstrip().partition("\n")[0].removeprefix("--").strip()
+
+
 def migrations(driver: str) -> list[tuple[int, str]]:
     """The numbered migrations of a driver, in order, without gaps."""
     folder = resources.files("stoker.store") / "sql" / driver / "migrations"

@@ -169,15 +169,10 @@ def _stored(settings: Settings, id: str) -> JobRecord:
     """A job as it lies in the store that nobody works on. Raises AlreadyRunning when somebody does."""
     # not at the top: the zygote imports this module, and must never import the store
     from stoker.client import offline
-    from stoker.store.address import store_at
 
     async def read() -> JobRecord:
-        store = store_at(settings.store)
-        await store.open()
-        try:
+        async with offline.opened(settings.store) as store:
             return job_record(await store.get(id), why="no daemon runs")
-        finally:
-            await store.close()
 
     with offline.held(settings.store_path):
         return offline.finish(read())

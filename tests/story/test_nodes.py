@@ -1,0 +1,65 @@
+"""One daemon as a node: its labels, its heartbeat, and what a cordon does. Several on one store: test_fleet."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from stoker import JobHandle
+from tests.daemon import Daemon, until
+from tests.story.conftest import Make
+from tests.terminal import answer, typed
+
+
+def why(job: JobHandle[Any]) -> str:
+    return str(job.record().why)
+
+
+def test_the_roster_shows_the_daemon_and_its_heartbeat_goes_on(make: Make) -> None:
+    daemon = make("fleet", node="alpha", labels="gpu big", consumers_max=3, lease=1.0)
+    (first,) = answer(daemon, "nodes", "--json")
+    assert (first["name"], first["host"], first["pid"]) == ("alpha", socket.gethostname(), daemon.router)
+    assert (first["labels"], first["slots"], first["running"]) == (["gpu", "big"], 3, 0)
+    assert (first["alive"], first["cordoned"]) == (True, False)
+    until(lambda: answer(daemon, "nodes", "--json")[0]["heartbeat"] > first["heartbeat"], 5)
+    shown = typed(daemon, "nodes").stdout
+    assert "alpha" in shown
+    assert "gpu big" in shown
+    assert answer(daemon, "status", "--all", "--json")["nodes"][0]["boot"] == first["boot"]
+
+
+def test_a_command_waits_for_a_node_with_its_label(make: Make) -> None:
+    daemon = make("fleet")
+    job = daemon.client.submit("fleet.train")
+    assert why(job) == "needs a node with the label gpu, and none is alive; start one with `stoker up --label gpu`"
+    assert daemon.client.call("fleet.where") == str(daemon.folder), "others are not held up"
+    daemon.stop()
+    daemon.change(labels="gpu")
+    daemon.start()
+    assert job.result(20) == str(daemon.folder)
+
+
+def test_a_cordoned_node_begins_nothing_until_it_is_freed_also_after_a_restart(make: Make) -> None:
+    daemon = make("fleet", node="alpha")
+    running = daemon.client.submit("fleet.hold")
+    daemon.wait_here("door")
+    (node,) = answer(daemon, "nodes", "cordon", "alpha", "--json")
+    assert node["cordoned"]
+    waiting = daemon.client.submit("fleet.where")
+    assert why(waiting) == "this node is cordoned; `stoker nodes uncordon alpha` lets it work"
+    assert running.status() == "running"
+    daemon.open_gate("door")
+    assert answer(daemon, "nodes", "drain", "alpha", "--json")[0]["running"] == 0
+    assert running.status() == "completed"
+    typed(daemon, "health", code=1)
+    typed(daemon, "restart")
+    assert waiting.status() == "new"
+    answer(daemon, "nodes", "uncordon", "alpha", "--json")
+    assert waiting.result(20) == str(daemon.folder)
+
+
+def test_a_node_that_is_not_there_is_told(make: Make) -> None:
+    daemon = make("fleet", node="alpha")
+    for verb in ("cordon", "uncordon", "drain"):
+        done = typed(daemon, "nodes", verb, "beta", code=7)
+        assert done.stderr == "stoker: there is no node 'beta'; there are alpha\n"
