@@ -25,6 +25,7 @@ from stoker.run.context import Context
 
 if TYPE_CHECKING:
     from stoker.client.aio import AsyncClient, AsyncJobHandle
+    from stoker.client.transaction import asubmit_in, submit_in
 
 __all__ = [
     "AsyncClient",
@@ -46,14 +47,20 @@ __all__ = [
     "TimeLimitExceeded",
     "Unique",
     "__version__",
+    "asubmit_in",
     "command",
+    "submit_in",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """The asyncio client, when it is asked for: an application that does not use it forks faster without asyncio."""
+    """What not every application uses, when it is asked for: one that does not forks faster without it."""
     if name in ("AsyncClient", "AsyncJobHandle"):
         from stoker.client import aio
 
         return getattr(aio, name)
+    if name in ("submit_in", "asubmit_in"):
+        from stoker.client import transaction
+
+        return getattr(transaction, name)
     raise AttributeError(f"module 'stoker' has no attribute {name!r}")

@@ -218,7 +218,7 @@ PLANS = {
     "leave": "PRIMARY KEY (boot=?)",
     "is_cordoned": "PRIMARY KEY (name=?)",
 }
-LISTS = {"jobs", "count_ended", "command_stats", "delete_old_events", "pauses", "nodes", "forget_nodes"}
+LISTS = {"jobs", "count_ended", "command_stats", "delete_old_events", "pauses", "nodes", "forget_nodes", "dump"}
 """Statements that read many rows because many are asked for."""
 
 
@@ -240,7 +240,7 @@ async def test_every_statement_finds_its_rows_by_an_index(store: SqliteStore) ->
 
 async def test_no_statement_is_left_out_of_the_plans() -> None:
     small = {"pause", "resume", "rate_get", "job_seq", "uncordon"}
-    inserts = {"insert_job", "insert_event", "take_unique", "rate_set", "beat", "cordon"}
+    inserts = {"insert_job", "insert_event", "take_unique", "rate_set", "beat", "cordon", "restore_job"}
     assert set(SQL) - small - inserts == set(PLANS) | LISTS
 
 

@@ -63,3 +63,29 @@ def test_a_node_that_is_not_there_is_told(make: Make) -> None:
     for verb in ("cordon", "uncordon", "drain"):
         done = typed(daemon, "nodes", verb, "beta", code=7)
         assert done.stderr == "stoker: there is no node 'beta'; there are alpha\n"
+
+
+def test_a_store_is_copied_with_all_it_keeps_and_only_once(make: Make) -> None:
+    daemon = make("fleet")
+    ids = [daemon.client.submit("fleet.where").id for _ in range(3)]
+    assert [daemon.client.job(id).wait(20).status for id in ids] == ["completed"] * 3
+    later = daemon.client.submit("fleet.where", delay=3600)
+    busy = typed(daemon, "migrate-store", ".stoker/stoker.db", "copy.db", code=6).stderr
+    assert "another daemon works on" in busy
+    daemon.stop()
+    told = answer(daemon, "migrate-store", ".stoker/stoker.db", "copy.db", "--json")
+    assert (told["jobs"], told["stored"]) == (4, 4)
+    again = typed(daemon, "migrate-store", ".stoker/stoker.db", "copy.db").stdout
+    assert "4 of them were there" in " ".join(again.split())
+    daemon.change(store=str(daemon.file("copy.db")))
+    daemon.start()
+    assert [daemon.client.job(id).result() for id in ids] == [str(daemon.folder)] * 3
+    assert daemon.client.job(later.id).status() == "new"
+
+
+def test_a_copy_of_nothing_is_refused_and_makes_nothing(make: Make) -> None:
+    daemon = make("fleet", begin=False)
+    assert "there is no store at" in typed(daemon, "migrate-store", "nothing.db", "copy.db", code=5).stderr
+    typed(daemon, "migrate-store", "copy.db", "copy.db", code=2)
+    assert not daemon.file("nothing.db").exists()
+    assert not daemon.file("copy.db").exists()

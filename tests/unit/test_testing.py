@@ -223,7 +223,7 @@ def test_waiting_in_vain_is_told(tmp_path: Path) -> None:
     settings = settings_module.load({"root": str(tmp_path)}, environ={})
     with Client(settings=settings) as client:
         job: JobHandle[Any] = client.submit("other.unknown_here")
-    with Workbench(shop, store=path) as bench, pytest.raises(StokerError, match="would not end"):
+    with Workbench(shop, store=settings.store_path) as bench, pytest.raises(StokerError, match="would not end"):
         bench.client.job(job.id).wait()
 
 

@@ -68,6 +68,18 @@ class Submittable(Command[P, R]):
         """The same, awaitable."""
         return await (await self.asubmit(*args, **kwargs)).result()
 
+    def submit_in(self, connection: Any, /, *args: Any, **kwargs: Any) -> str:
+        """Store a job inside the application's own PostgreSQL transaction; its id. See :mod:`.transaction`."""
+        from stoker.client import transaction  # not at the top: what it loads would make every fork slower
+
+        return transaction.submit_in(connection, self, *args, **kwargs)
+
+    async def asubmit_in(self, connection: Any, /, *args: Any, **kwargs: Any) -> str:
+        """The same, awaitable."""
+        from stoker.client import transaction
+
+        return await transaction.asubmit_in(connection, self, *args, **kwargs)
+
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
         inputs, options = packing.split_options(self.signature.parameters, kwargs)
         return packing.pack(self, args, inputs, options)

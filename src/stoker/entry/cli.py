@@ -62,7 +62,7 @@ for _panel, _functions in (
             cli_jobs.retry)),
     (LOOK, (cli_look.status, cli_look.top, cli_look.stats, cli_look.commands, cli_look.health, cli_look.metrics)),
     (RULE, (cli_daemon.pause, cli_daemon.resume, cli_daemon.reload, cli_daemon.restart, cli_daemon.stop,
-            cli_daemon.migrate, cli_daemon.bench)),
+            cli_daemon.migrate, cli_daemon.migrate_store, cli_daemon.bench)),
 ):  # fmt: skip
     for _function in _functions:
         app.command(rich_help_panel=_panel)(_function)

@@ -15,7 +15,7 @@ import stoker
 from stoker.entry import session, show
 from stoker.entry.options import Json
 from stoker.entry.session import Session
-from stoker.model.errors import AlreadyRunning, DaemonSilent, DaemonUnavailable, StokerError
+from stoker.model.errors import AlreadyRunning, DaemonSilent, DaemonUnavailable, SettingsError, StokerError
 
 if TYPE_CHECKING:
     import psutil
@@ -165,6 +165,33 @@ def migrate(
         show.data({"store": shown, "version": version, "steps": steps})
     else:
         show.say(f"{shown} has version {version}")
+
+
+def migrate_store(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The store to copy: a path, or an address.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="Where to: a path, or postgresql://….")],
+    json: Json = False,
+) -> None:
+    """Copy everything that one store keeps into another, such as from a file to PostgreSQL.
+
+    Stop the daemon first. Jobs, their events and results, unique keys, pauses and cordons are copied; what is there
+    already is left alone, so a copy that was cut off is finished by typing it again. The old store stays as it is.
+    """
+    from stoker.client import offline
+    from stoker.entry import moving
+
+    line = session.of(ctx)
+    old, new = line.settings(store=source), line.settings(store=target)
+    if old.store == new.store:
+        raise SettingsError("the store to copy from and the one to copy to are the same")
+    with offline.held(old.store_path), offline.held(new.store_path), show.progress("jobs", quiet=json) as tell:
+        seen, stored = offline.finish(moving.copy(old.store, new.store, tell))
+    if json:
+        show.data({"from": old.store_shown, "to": new.store_shown, "jobs": seen, "stored": stored})
+    else:
+        known = f", {seen - stored} of them were there" if stored < seen else ""
+        show.say(show.clean(f"{show.count(seen, 'job')} from {old.store_shown} to {new.store_shown}{known}"))
 
 
 def bench(

@@ -178,3 +178,18 @@ def waiting(text: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]
 
     with Status(text, console=err) as status:
         yield status.update
+
+
+@contextlib.contextmanager
+def progress(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar, where somebody looks; gives a way to say how far it is, of how much."""
+    err = console(err=True)
+    if quiet or not err.is_terminal:
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -128,6 +128,18 @@ class Look(msgspec.Struct, frozen=True):
     about: str
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A job and everything that is kept of it, on its way to another store."""
+
+    job: Job
+    round: int
+    key_limit: int
+    holds_unique: bool
+    """Whether it is the holder of its unique key, until ``unique_until`` where that has a window."""
+    unique_until: float | None
+    events: list[Event]
+
+
 class Wake(StrEnum):
     """Why a daemon should look into the store."""
 
@@ -269,6 +281,14 @@ class Store(Protocol):
 
     def uncordon(self, name: str) -> Awaitable[bool]:
         """Take that back; whether it was so."""
+
+    def dump(self, after: int, limit: int) -> Awaitable[list[Kept]]:
+        """Jobs with a ``seq`` greater than ``after``, in order, with all that is kept of them. For a move: nobody
+        should be working on the store."""
+
+    def restore(self, jobs: Sequence[Kept]) -> Awaitable[int]:
+        """Store what another store kept, in its order and all or nothing; how many were not there yet, by their id. A
+        running one is taken over as it was and will be found abandoned."""
 
     def purge(self, keep_jobs: float, keep_events: float, limit: int = 1000) -> Awaitable[int]:
         """Delete ended jobs and events older than so many seconds, up to ``limit`` of each; how many went. Keeps its

@@ -10,8 +10,8 @@ from stoker.model.clock import Clock, SystemClock
 from stoker.model.event import Event
 from stoker.model.job import Claimed, Job, Submission, Submitted
 from stoker.model.node import Beat, Node
-from stoker.store.base import CommandStats, Counts, Cursor, Filter, Held, News, Quota, Report, Settlement, Wake
-from stoker.store.sqlite import reading, roster, running, submitting, upkeep
+from stoker.store.base import CommandStats, Counts, Cursor, Filter, Held, Kept, News, Quota, Report, Settlement, Wake
+from stoker.store.sqlite import moving, reading, roster, running, submitting, upkeep
 from stoker.store.sqlite.connection import Connection
 from stoker.store.sqlite.writer import Worker
 
@@ -150,6 +150,13 @@ class SqliteStore:
 
     def uncordon(self, name: str) -> asyncio.Future[bool]:
         return self._writer.do(lambda db: roster.uncordon(db, name))
+
+    def dump(self, after: int, limit: int) -> asyncio.Future[list[Kept]]:
+        return self._reader.do(lambda db: moving.dump(db, after, limit))
+
+    def restore(self, jobs: Sequence[Kept]) -> asyncio.Future[int]:
+        kept = list(jobs)
+        return self._writer.do(lambda db: moving.restore(db, kept))
 
     def purge(self, keep_jobs: float, keep_events: float, limit: int = 1000) -> asyncio.Future[int]:
         def purge(db: Connection) -> int:

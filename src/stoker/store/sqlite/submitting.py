@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import cast
 
 from stoker.model.errors import DuplicateJob, IdConflict, RequestError
 from stoker.model.job import OnDuplicate, Overrides, Submission, Submitted, Waits
+from stoker.model.unique import unique_key
 from stoker.store.sqlite import gates
 from stoker.store.sqlite.connection import BAD_ROW, Connection
 from stoker.store.sqlite.rows import pack
@@ -42,16 +42,6 @@ def _submit(db: Connection, new: Submission, now: float) -> Submitted | Exceptio
         return Submitted(new.id, True)
     except BAD_ROW as error:
         return RequestError(f"job {new.id!a} cannot be stored: {error}")
-
-
-def unique_key(new: Submission) -> str | None:
-    """The key under which the job is unique, with the command in front; None when it is not."""
-    if new.unique is None:
-        return None
-    if new.unique.key is not None:
-        return f"{new.command}:{new.unique.key}"
-    digest = hashlib.blake2b(new.input, digest_size=16).hexdigest()
-    return f"{new.command}#{digest}"
 
 
 def _insert(db: Connection, new: Submission, key: str | None, now: float) -> bool:
