@@ -13,7 +13,7 @@ import pytest
 
 from stoker.store.base import Store
 from stoker.store.sqlite import SqliteStore
-from tests.contract.places import PLACES, Place
+from tests.contract.places import PLACES, Place, PostgresPlace
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -72,3 +72,12 @@ def file(path: Path, runner: asyncio.Runner) -> Iterator[SqliteStore]:
     runner.run(store.open())
     yield store
     runner.run(store.close())
+
+
+@pytest.fixture
+def pg(folder: Path, runner: asyncio.Runner) -> Iterator[PostgresPlace]:
+    """For the tests of the PostgreSQL driver itself: a place with its tables made."""
+    made = PostgresPlace(folder)
+    runner.run(made.open())
+    yield made
+    runner.run(made.close())

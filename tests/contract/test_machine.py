@@ -309,7 +309,7 @@ def test_any_order_of_events_keeps_the_promises(kind: type[Place]) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=max(1, STEPS // STEPS_EACH),
+            max_examples=max(1, STEPS // kind.effort // STEPS_EACH),
             stateful_step_count=STEPS_EACH,
             deadline=None,
             database=None,

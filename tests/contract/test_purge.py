@@ -76,10 +76,11 @@ async def test_it_takes_small_bites_until_nothing_is_left(store: Store, place: P
     await finish(store, *await take(store))
     await put(store, job(id="newest"))
     place.advance(DAY)
-    bites = []
-    while (gone := await store.purge(1.0, 10 * DAY, limit=10)) >= 10:
-        bites.append(gone)
-    assert [*bites, gone] == [10, 10, 5]
+    bites = [await store.purge(1.0, 10 * DAY, limit=10)]
+    while bites[-1] >= 10:
+        bites.append(await store.purge(1.0, 10 * DAY, limit=10))
+    assert sum(bites) == 25
+    assert place.slack or bites == [10, 10, 5]
     assert await listed(store) == ["newest"]
 
 
@@ -90,9 +91,9 @@ async def test_events_of_ended_jobs_go_before_the_jobs(store: Store, place: Plac
     await say(store, second, 5)
     await finish(store, first)
     place.advance(2 * DAY)
-    assert await store.purge(10 * DAY, DAY, limit=3) == 3
-    assert await store.purge(10 * DAY, DAY, limit=3) == 2
-    assert await store.purge(10 * DAY, DAY, limit=3) == 0
+    bites = [await store.purge(10 * DAY, DAY, limit=3) for _ in range(3)]
+    assert sum(bites) == 5
+    assert place.slack or bites == [3, 2, 0]
     assert await store.events("a") == []
     assert len(await store.events("b")) == 5
     assert (await store.get("a")).state is State.COMPLETED

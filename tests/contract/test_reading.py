@@ -9,11 +9,12 @@ from collections import Counter
 import msgspec
 import pytest
 
+from stoker.model.errors import UnknownJob
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import State
 from stoker.store.base import CommandStats, Counts, Filter, Report, Store
 from tests.contract.make import again, cancelled, done, failed, job, put, take, take_one
-from tests.contract.places import Place
+from tests.contract.places import ANY_TEXT, Place, needs
 
 
 async def listed(store: Store, **filter: object) -> list[str]:
@@ -64,8 +65,25 @@ async def test_filters_narrow_alone_and_together(store: Store) -> None:
     assert await listed(store, user="u3") == []
 
 
-@pytest.mark.parametrize("text", ["' OR 1=1 --", "%", "_", "app.work' --", "\x00", '"', "x" * 1000])
+@pytest.mark.parametrize("text", ["' OR 1=1 --", "%", "_", "app.work' --", '"', "\\", "{a,b}", "x" * 1000])
 async def test_a_filter_is_a_value_and_never_a_statement(store: Store, text: str) -> None:
+    await is_found_by(store, text)
+
+
+@needs(ANY_TEXT)
+async def test_a_text_may_have_the_character_nul(store: Store) -> None:
+    await is_found_by(store, "\x00")
+
+
+async def test_what_cannot_be_stored_is_found_nowhere(store: Store) -> None:
+    await put(store, job(id="a"))
+    assert await listed(store, user="\x00\x00") == []
+    assert await listed(store, tag="\x00\x00") == []
+    with pytest.raises(UnknownJob):
+        await store.get("\x00")
+
+
+async def is_found_by(store: Store, text: str) -> None:
     await put(store, job(id="a", user="u", tags=("t",)), job(id="b", user=text, tags=(text,)))
     assert await listed(store, user=text) == ["b"]
     assert await listed(store, tag=text) == ["b"]

@@ -123,8 +123,10 @@ async def test_huey_2_5_2_one_bad_row_loses_a_whole_batch(store: Store, bad: Sub
 
 async def test_a_failing_request_harms_none_that_is_written_with_it(store: Store) -> None:
     """Requests that come at one time may share a transaction; never a fate."""
-    (running,) = await put(store, job())
+    await put(store, job())
     claimed = await take_one(store)
+    (running,) = await put(store, job())
+    await take_one(store)
     wrong = store.retry(running)
     missing = store.cancel("nobody", "why not")
     good = [store.submit([job(id=f"good-{number}")]) for number in range(20)]

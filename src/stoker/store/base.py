@@ -292,5 +292,6 @@ class Store(Protocol):
 
     def purge(self, keep_jobs: float, keep_events: float, limit: int = 1000) -> Awaitable[int]:
         """Delete ended jobs and events older than so many seconds, up to ``limit`` of each; how many went. Keeps its
-        transactions short: call again while it returns ``limit`` or more. The newest job may stay. A ``seq`` is never
-        used twice, of a job as of an event."""
+        transactions short: call again while it returns ``limit`` or more. The newest job may stay, and, where whole
+        days are dropped, what is old enough for up to a day more. A ``seq`` is never used twice, of a job as of an
+        event."""

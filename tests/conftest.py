@@ -1,0 +1,33 @@
+"""What every test finds without importing it: real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.postgres import Server, server
+
+Fresh = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Server:
+    """The one PostgreSQL server of this run. Make a schema or a database of your own in it; never stop it."""
+    return server()
+
+
+@pytest.fixture
+def fresh_postgres() -> Iterator[Fresh]:
+    """Start servers of one's own, to stop, kill and reconfigure; all are gone after the test."""
+    made: list[Server] = []
+
+    def start(**options: Any) -> Server:
+        made.append(Server(**options))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.close()
