@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sys
@@ -16,24 +17,47 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 
 class Tee:
-    """Lines to the standard error stream, and to a file when one is set."""
+    """Lines to the standard error stream, and to a file when one is set.
+
+    On an event loop the lines of one turn go out with one write at its end; elsewhere each at once. A line of trouble
+    never waits.
+    """
 
     def __init__(self, file: TextIO | None) -> None:
         self._file = file
+        self._lines: list[str] = []
 
-    def _both(self, message: str) -> None:
+    def _soon(self, message: str) -> None:
+        loop = asyncio._get_running_loop()
+        self._lines.append(message)
+        if loop is None:
+            self._write()
+        elif len(self._lines) == 1:
+            loop.call_soon(self._write)
+
+    def _now(self, message: str) -> None:
+        self._lines.append(message)
+        self._write()
+
+    def _write(self) -> None:
+        if not self._lines:
+            return
+        text = "\n".join(self._lines)
+        self._lines.clear()
         for stream in (sys.stderr, self._file):
             # a reader that went away, a full disk: the work goes on without its log
             with contextlib.suppress(OSError):
                 if stream is not None:
-                    print(message, file=stream, flush=True)
+                    print(text, file=stream, flush=True)
 
-    msg = log = debug = info = warn = warning = error = critical = exception = _both
+    msg = log = debug = info = _soon
+    warn = warning = error = critical = exception = _now
 
 
 def configure(settings: Settings) -> None:
     """Set up logging for this process."""
     file = open(settings.log_file, "a", encoding="utf-8") if settings.log_file else None  # noqa: SIM115 (open for life)
+    tee = Tee(file)  # one for all loggers, so that lines stay in their order
     render: Any = structlog.processors.JSONRenderer() if settings.log_format == "json" else line
     structlog.configure(
         processors=[
@@ -43,7 +67,7 @@ def configure(settings: Settings) -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.log_level]),
-        logger_factory=lambda *_: Tee(file),
+        logger_factory=lambda *_: tee,
         cache_logger_on_first_use=True,
     )
 

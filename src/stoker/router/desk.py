@@ -13,13 +13,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
 import structlog
 
-from stoker import failpoint
 from stoker.model import settle
 from stoker.model.clock import Clock
 from stoker.model.errors import StoreError
@@ -28,10 +27,11 @@ from stoker.model.job import Claimed, Progress
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Returned, Snoozed
 from stoker.router.attempt import Attempt
 from stoker.router.audience import Audience
+from stoker.router.endings import Closed, Endings
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
 from stoker.settings import Current
-from stoker.store.base import Held, Report, Settlement, Store
+from stoker.store.base import Held, Report, Store
 from stoker.wire.frames import Ask, Ended, Progressed, Said
 
 log = structlog.get_logger(role="consumer")
@@ -42,8 +42,6 @@ SHARED_REPORT_EVERY = 0.04
 """The same for a store that many daemons write to."""
 HUSH_AT = 1 << 20
 """Bytes of unwritten events after which a job is not read from until they are written."""
-SETTLE_AGAIN = 1.0
-"""Seconds until an ending that the store could not take is tried again."""
 
 
 class Desk:
@@ -52,7 +50,7 @@ class Desk:
     def __init__(
         self, store: Store, settings: Current, clock: Clock, audience: Audience, tally: Tally,
         on_ask: Callable[[Attempt, Ask], None], on_room: Callable[[], None],
-        on_written: Callable[[Claimed, settle.Ending], None],
+        on_written: Callable[[Closed], None],
     ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
@@ -60,21 +58,19 @@ class Desk:
         self._audience = audience
         self._tally = tally
         self._on_ask = on_ask
-        self._on_room = on_room
-        self._on_written = on_written
+        self._endings = Endings(store, audience, on_room, on_written)
         self._numbers = itertools.count(1)
         self._attempts: dict[int, Attempt] = {}
         self._by_job: dict[str, Attempt] = {}
         self._dirty: dict[int, Attempt] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._settling: set[asyncio.Task[None]] = set()
-        self._ending: set[tuple[int, int]] = set()
+        self._flushing: set[asyncio.Task[None]] = set()
         self.pool: Pool | None = None
 
     @property
     def busy(self) -> bool:
         """Whether anything runs here or is being written."""
-        return bool(self._attempts or self._settling)
+        return bool(self._attempts or self._flushing or self._endings.busy)
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -84,13 +80,15 @@ class Desk:
         """Whether this very attempt runs here, or its end is being written; its lease may have run out meanwhile (the
         machine slept), and still nobody may take it for lost."""
         attempt = self._by_job.get(job.id)
-        return (attempt is not None and attempt.job.fence == job.fence) or (job.seq, job.fence) in self._ending
+        if attempt is not None and attempt.job.fence == job.fence:
+            return True
+        return Held(job.seq, job.fence) in self._endings.held
 
     @property
     def held(self) -> list[Held]:
         """Every attempt that runs here or whose end is being written: what the lease is renewed for."""
-        running = {(attempt.job.seq, attempt.job.fence) for attempt in self._attempts.values()}
-        return [Held(seq, fence) for seq, fence in running | self._ending]
+        running = [Held(attempt.job.seq, attempt.job.fence) for attempt in self._attempts.values()]
+        return [*running, *self._endings.held]
 
     def disown(self, held: Collection[Held], why: str) -> int:
         """End attempts that are not ours any more, or soon may not be, at once: somebody else may start them. How many
@@ -155,7 +153,6 @@ class Desk:
         self._dirty.pop(attempt.run, None)
         self._tally.ended(attempt, outcome, self._clock.mono())
         self._settle(attempt.job, outcome, attempt)
-        self._on_room()
 
     def cancel(self, job: str, reason: str) -> None:
         """Somebody wants a job to stop that may be running here."""
@@ -183,8 +180,7 @@ class Desk:
 
     async def settled(self) -> None:
         """Wait until every ending so far is written."""
-        while self._settling:
-            await asyncio.wait(set(self._settling))
+        await self._endings.written()
 
     async def flush(self) -> None:
         """Write what was said so far."""
@@ -216,7 +212,12 @@ class Desk:
         if self._timer is None:
             loop = asyncio.get_running_loop()
             every = SHARED_REPORT_EVERY if self._store.shared else REPORT_EVERY
-            self._timer = loop.call_later(every, lambda: self._spawn(self.flush()))
+            self._timer = loop.call_later(every, self._flush)
+
+    def _flush(self) -> None:
+        task = asyncio.get_running_loop().create_task(self.flush())
+        self._flushing.add(task)
+        task.add_done_callback(self._flushing.discard)
 
     def _settle(self, job: Claimed, outcome: Outcome, attempt: Attempt | None) -> None:
         assert self.pool is not None
@@ -231,42 +232,9 @@ class Desk:
         events, progress = attempt.take_events() if attempt is not None else ((), None)
         if ending.again:
             events = (*events, _again(self._store.now(), job, outcome, ending))
-        reports = [Report(job.seq, job.fence, events, progress)] if events or progress else []
-        self._ending.add((job.seq, job.fence))
-        self._spawn(self._write(job, reports, ending, self._put(job, reports, ending)))
+        report = Report(job.seq, job.fence, events, progress) if events or progress else None
+        self._endings.put(Closed(job, ending, report))
         self._tell(job, outcome, ending)
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-
-    def _put(self, job: Claimed, reports: list[Report], ending: settle.Ending) -> Awaitable[list[Any]]:
-        """Hand an ending and what was said before it to the store: they share one commit, and the next claim's."""
-        failpoint.hit("before-settle")
-        reported = [self._store.report(reports)] if reports else []
-        settled = self._store.settle([Settlement(job.seq, job.fence, ending)])
-        return asyncio.gather(*reported, settled, return_exceptions=True)
-
-    async def _write(
-        self, job: Claimed, reports: list[Report], ending: settle.Ending, writing: Awaitable[list[Any]]
-    ) -> None:
-        """Until it is written: an ending is never given up because the disk was full for a while."""
-        while True:
-            *lost, taken = await writing
-            if lost and isinstance(lost[0], BaseException):
-                log.error("what a job said at its end is lost", job=job.id, error=str(lost[0]))
-            if not isinstance(taken, BaseException):
-                break
-            log.error("an ending could not be written; trying again", job=job.id, error=str(taken))
-            await asyncio.sleep(SETTLE_AGAIN)
-            writing = self._put(job, reports, ending)
-        self._ending.discard((job.seq, job.fence))
-        failpoint.hit("after-settle")
-        if not taken[0]:
-            log.warning("a late ending was refused", job=job.id, fence=job.fence)
-        self._audience.nudge(job.id)
-        self._on_written(job, ending)
 
     def _tell(self, job: Claimed, outcome: Outcome, ending: settle.Ending) -> None:
         """The job's line in the log; the wording is that of the O rows."""

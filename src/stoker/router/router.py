@@ -22,9 +22,7 @@ import structlog
 from stoker.model.clock import Clock, SystemClock
 from stoker.model.errors import AppError, SettingsError, StokerError
 from stoker.model.ids import new_boot_id
-from stoker.model.job import Claimed
 from stoker.model.quantities import show_seconds
-from stoker.model.settle import Ending
 from stoker.router import methods
 from stoker.router.admission import Admission
 from stoker.router.attempt import Attempt
@@ -32,6 +30,7 @@ from stoker.router.audience import Audience
 from stoker.router.claimer import Claimer
 from stoker.router.connection import Connection
 from stoker.router.desk import Desk
+from stoker.router.endings import Closed
 from stoker.router.figures import Figures
 from stoker.router.house import House
 from stoker.router.keeper import Keeper
@@ -251,12 +250,13 @@ class Router:
         """A slot came free."""
         self.claimer.room()
 
-    def _written(self, job: Claimed, ending: Ending) -> None:
+    def _written(self, closed: Closed) -> None:
         """An ending is in the store."""
+        ending = closed.ending
         if ending.again and ending.run_at is not None:
             self.keeper.due_at(ending.run_at)
             self.claimer.wake()
-        elif job.key is not None:
+        elif closed.job.key is not None:
             self.claimer.wake()
         if not self.desk.busy:
             self._idle.set()

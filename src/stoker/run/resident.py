@@ -26,7 +26,7 @@ from stoker.run.executor import Run, execute, execute_async
 from stoker.run.line import unpack
 from stoker.run.preload import Application
 from stoker.wire.channel import Channel
-from stoker.wire.frames import TO_RUNNER, Answer, Ask, Assign, Interrupt
+from stoker.wire.frames import TO_RUNNER, Answer, Ask, Assign, Ended, Interrupt
 
 
 class TaskLine:
@@ -68,6 +68,7 @@ class AsyncResident:
         self._application = application
         self._result_max = result_max
         self._runs: dict[int, tuple[asyncio.Task[None], TaskLine, Run]] = {}
+        self._ended: list[Ended] = []
 
     async def serve(self) -> None:
         """Until the router closes the channel."""
@@ -98,9 +99,16 @@ class AsyncResident:
     async def _one(self, run: Run) -> None:
         joblog.belongs_to(run.context)
         await execute_async(run, self._application.current)
-        consumer.flush()
         del self._runs[run.assign.run]
-        self._channel.send(run.ended)
+        # what ends in one turn of the loop is told with one write
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._ended.append(run.ended)
+
+    def _tell(self) -> None:
+        consumer.flush()
+        ended, self._ended = self._ended, []
+        self._channel.send_all(ended)
 
 
 class ThreadLine:

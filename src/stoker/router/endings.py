@@ -1,0 +1,110 @@
+"""Endings of attempts on their way into the store, written as they come, many at a time.
+
+    end(a) ─┐                                         ┌─► nudge a, b, c
+    end(b) ─┼──► one turn of the loop ──► report, settle ─┴─► what follows from each
+    end(c) ─┘                             room: claim again, in the same commit
+
+What ends within one turn of the loop is one request to the store, and the claim for the slots that came free stands in
+line right behind it: under load hundreds of jobs share one settle, one claim and one commit. An ending is never given
+up: while the store cannot take it, it is tried again, and its attempt counts as ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from stoker import failpoint
+from stoker.model.job import Claimed
+from stoker.model.settle import Ending
+from stoker.router.audience import Audience
+from stoker.store.base import Held, Report, Settlement, Store
+
+log = structlog.get_logger(role="consumer")
+
+AGAIN = 1.0
+"""Seconds until endings that the store could not take are tried again."""
+
+
+class Closed(msgspec.Struct, frozen=True, eq=False):
+    """An attempt that has ended, with what it said and nobody has written yet."""
+
+    job: Claimed
+    ending: Ending
+    report: Report | None
+
+    @property
+    def held(self) -> Held:
+        return Held(self.job.seq, self.job.fence)
+
+
+class Endings:
+    """Writes what has ended. ``on_room`` is called once for the slots that came free, ``on_written`` for each ending
+    that is in the store."""
+
+    def __init__(
+        self, store: Store, audience: Audience, on_room: Callable[[], None], on_written: Callable[[Closed], None]
+    ) -> None:
+        self._store = store
+        self._audience = audience
+        self._on_room = on_room
+        self._on_written = on_written
+        self._batch: list[Closed] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.held: set[Held] = set()
+        """Attempts whose end is not written yet."""
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.held)
+
+    def put(self, closed: Closed) -> None:
+        """Write this one, with whatever else ends in this turn of the loop."""
+        if not self._batch:
+            asyncio.get_running_loop().call_soon(self._begin)
+        self._batch.append(closed)
+        self.held.add(closed.held)
+
+    async def written(self) -> None:
+        """Wait until every ending so far is in the store."""
+        while self.held:
+            if self._tasks:
+                await asyncio.wait(set(self._tasks))
+            else:
+                await asyncio.sleep(0)
+
+    def _begin(self) -> None:
+        batch, self._batch = self._batch, []
+        task = asyncio.get_running_loop().create_task(self._write(batch, self._ask(batch)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._on_room()
+
+    def _ask(self, batch: list[Closed]) -> asyncio.Future[list[list[bool] | BaseException]]:
+        """Hand them to the store: what was said and how it ended share one commit, and the next claim's."""
+        failpoint.hit("before-settle")
+        reports = [one.report for one in batch if one.report is not None]
+        settlements = [Settlement(one.job.seq, one.job.fence, one.ending) for one in batch]
+        asked = [self._store.report(reports)] if reports else []
+        return asyncio.gather(*asked, self._store.settle(settlements), return_exceptions=True)
+
+    async def _write(self, batch: list[Closed], writing: asyncio.Future[list[list[bool] | BaseException]]) -> None:
+        while True:
+            *lost, taken = await writing
+            if lost and isinstance(lost[0], BaseException):
+                log.error("what jobs said at their end is lost", jobs=len(batch), error=str(lost[0]))
+            if not isinstance(taken, BaseException):
+                break
+            log.error("endings could not be written; trying again", jobs=len(batch), error=str(taken))
+            await asyncio.sleep(AGAIN)
+            writing = self._ask(batch)
+        failpoint.hit("after-settle")
+        for one, ours in zip(batch, taken, strict=True):
+            self.held.discard(one.held)
+            if not ours:
+                log.warning("a late ending was refused", job=one.job.id, fence=one.job.fence)
+            self._audience.nudge(one.job.id)
+            self._on_written(one)
