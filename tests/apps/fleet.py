@@ -36,3 +36,8 @@ def talk(words: int = 50, every: float = 0.02, *, ctx: Context) -> int:
         ctx.progress(100 * number / words)
         time.sleep(every)
     return words
+
+
+@fleet.command
+def echo(text: str, times: int = 1) -> str:
+    return text * times
