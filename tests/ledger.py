@@ -1,7 +1,7 @@
 """The ledger: what happened, written down by the jobs themselves and judged by nobody of the product.
 
 Jobs append ``[job, attempt, "begin" | "end", pid]`` (``tests.apps.kit.enter``) with one write each; the client keeps
-its list of acknowledged ids; the third witness is the SQLite file, read with the standard library. :func:`check`
+its list of acknowledged ids; the third witness is the store, read without the product. :func:`check`
 proves from the three of them:
 
 * acknowledged minus ended is empty: nothing that was promised is lost;
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -46,8 +46,14 @@ def entries(folder: Path) -> list[Entry]:
     return [Entry(*json.loads(line)) for line in whole.splitlines()]
 
 
-def rows(store: Path) -> dict[str, Row]:
-    """The jobs as they stand in the file, by id."""
+Rows = Callable[[], dict[str, Row]]
+"""Reads the jobs of a store that is no file (:meth:`tests.fleet.Fleet.rows`)."""
+
+
+def rows(store: Path | Rows) -> dict[str, Row]:
+    """The jobs as they stand in the store, by id."""
+    if not isinstance(store, Path):
+        return store()
     with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=10)) as db:
         found = db.execute("SELECT id, state, attempt, fence, fault, output FROM jobs").fetchall()
     return {row[0]: Row(*row) for row in found}
@@ -66,7 +72,7 @@ def sound(store: Path) -> bool:
         return [row[0] for row in db.execute("PRAGMA integrity_check")] == ["ok"]
 
 
-def unfinished(store: Path, acknowledged: Collection[str]) -> set[str]:
+def unfinished(store: Path | Rows, acknowledged: Collection[str]) -> set[str]:
     """Acknowledged jobs that have not ended, or are not there at all."""
     there = rows(store)
     return {id for id in acknowledged if id not in there or there[id].state not in ENDED}
@@ -74,7 +80,7 @@ def unfinished(store: Path, acknowledged: Collection[str]) -> set[str]:
 
 def check(
     folder: Path,
-    store: Path,
+    store: Path | Rows,
     acknowledged: Sequence[str],
     *,
     faults: int | Mapping[str, int],

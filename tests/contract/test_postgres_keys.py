@@ -76,7 +76,7 @@ async def test_an_id_is_one_job_under_a_storm(pg: PostgresPlace) -> None:
 
 
 async def test_keys_hold_and_strand_nobody_under_a_storm(pg: PostgresPlace) -> None:
-    """M5 with four nodes: submissions, ends, hand-backs and cancels under three keys; C1 with each claim, C2 at last."""
+    """M5 with four nodes: submissions, ends, hand-backs and cancels under three keys; C1 at each claim, C2 at last."""
     stores = [await pg.open() for _ in range(4)]
     limits = {"app.work:a": 1, "app.work:b": 2, "app.work:c": 3}
     running: Counter[str] = Counter()

@@ -82,8 +82,11 @@ async def test_a_lost_reply_to_a_report_doubles_no_event(pg: PostgresPlace, prox
     await put(store, job(id="a"), job(id="b"))
     a, b = await take(store)
     await store.report([Report(a.seq, a.fence, (word("0"),))])
-    turns = itertools.count()
-    proxy.on(REPORT, lambda: Fate.NO_REPLY if next(turns) % 2 else Fate.LOST)
+    # stored, and not heard of; not stored; stored the second time, and its commit not heard of
+    reports_fate = iter([Fate.NO_REPLY, Fate.LOST, Fate.PASS, Fate.LOST, Fate.PASS])
+    commits_fate = iter([Fate.PASS, Fate.PASS, Fate.NO_REPLY])
+    proxy.on(REPORT, lambda: next(reports_fate, Fate.PASS))
+    proxy.on_commit(lambda: next(commits_fate, Fate.PASS))
     for number in range(1, 9, 2):
         reports = [
             Report(a.seq, a.fence, (word(str(number)), word(str(number + 1))), Progress(float(number))),
@@ -93,6 +96,7 @@ async def test_a_lost_reply_to_a_report_doubles_no_event(pg: PostgresPlace, prox
     said = [bytes(event.data).decode().strip('"') for event in await store.events("a")]
     assert said == [str(number) for number in range(9)]
     assert len(await store.events("b")) == 4
+    assert (proxy.dropped, next(commits_fate, None)) == (2, None)
 
 
 async def test_a_lost_reply_to_a_claim_is_an_error_and_costs_an_attempt(pg: PostgresPlace, proxy: Proxy) -> None:
@@ -220,7 +224,7 @@ async def test_sessions_that_are_ended_at_random_cost_nothing(pg: PostgresPlace)
             for one, accepted in zip(taken, await store.settle([done(one) for one in taken]), strict=True):
                 assert accepted, "an ending of the only attempt was refused"
                 outcomes[one.id] += 1
-            await store.renew(owner, LEASE, [held(one) for one in taken])
+            await store.renew(owner, LEASE, held(*taken))
 
     async def killer() -> int:
         killed = 0
@@ -262,6 +266,7 @@ async def test_a_standby_is_left_for_the_primary(fresh_postgres: Fresh) -> None:
         )
         await store.open()
         try:
+            store._writer._patience = 60.0
             ids = await put(store, *(job() for _ in range(20)))
             first.stop("immediate")
             answer = store.submit([job(id="after")])
@@ -279,4 +284,5 @@ async def test_a_store_in_another_process_is_refused(pg: PostgresPlace) -> None:
     store._session._pid = 1  # type: ignore[attr-defined]
     with pytest.raises(StoreError, match="another process"):
         await store.submit([job()])
+    assert store._session.up  # type: ignore[attr-defined]
     store._session._pid = os.getpid()  # type: ignore[attr-defined]

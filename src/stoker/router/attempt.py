@@ -81,6 +81,7 @@ class Attempt:
         self.ended = False
         self._doom: Outcome | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._trust: asyncio.TimerHandle | None = None
 
     @property
     def assign(self) -> Assign:
@@ -106,6 +107,13 @@ class Attempt:
         if self.timeout is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self.timeout, self.time_out, kill_grace)
+
+    def trust(self, seconds: float, on_over: Callable[[Attempt], None]) -> None:
+        """It is ours for so long, if nothing more is said."""
+        if self._trust is not None:
+            self._trust.cancel()
+        if not self.ended:
+            self._trust = asyncio.get_running_loop().call_later(max(0.0, seconds), on_over, self)
 
     def time_out(self, kill_grace: float) -> None:
         assert self.timeout is not None
@@ -156,8 +164,9 @@ class Attempt:
         if self.ended:
             return False
         self.ended = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._trust):
+            if timer is not None:
+                timer.cancel()
         return True
 
     def say(self, kind: EventKind, at: float, data: bytes, size: int | None = None) -> None:

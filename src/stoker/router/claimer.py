@@ -9,10 +9,12 @@ from typing import NamedTuple
 import structlog
 
 from stoker import failpoint
+from stoker.model.clock import Clock
 from stoker.model.command import CommandSpec, Isolation
 from stoker.model.errors import StoreError
 from stoker.model.job import Claimed
 from stoker.router.pool import Pool
+from stoker.router.trust import Trust, asked_now
 from stoker.settings import Current
 from stoker.store.base import Quota, Store
 
@@ -27,6 +29,7 @@ class Asked(NamedTuple):
     quotas: list[Quota]
     total: int
     claiming: Awaitable[list[Claimed]]
+    trust: Trust
 
 
 class Claimer:
@@ -37,11 +40,13 @@ class Claimer:
     """
 
     def __init__(
-        self, store: Store, pool: Pool, settings: Current, boot: str, start: Callable[[Claimed], None]
-    ) -> None:
+        self, store: Store, pool: Pool, settings: Current, clock: Clock, boot: str,
+        start: Callable[[Claimed, Trust], None],
+    ) -> None:  # fmt: skip
         self._store = store
         self._pool = pool
         self._settings = settings
+        self._clock = clock
         self._boot = boot
         self._start = start
         self._fresh: set[str] = set()
@@ -107,7 +112,9 @@ class Claimer:
         for quotas in self._quotas(names).values():
             failpoint.hit("before-claim")
             total = min(BATCH, quotas[0].room)
-            asked.append(Asked(quotas, total, self._store.claim(self._boot, self._settings().lease, quotas, total)))
+            trust = asked_now(self._settings, self._clock)
+            claiming = self._store.claim(self._boot, self._settings().lease, quotas, total)
+            asked.append(Asked(quotas, total, claiming, trust))
         self._everything = False
         self._fresh = set()
         return asked
@@ -130,15 +137,15 @@ class Claimer:
     async def _carry_out(self, asked: list[Asked]) -> None:
         try:
             while asked:
-                for quotas, total, claiming in asked:
-                    await self._take(quotas, total, claiming)
+                for one in asked:
+                    await self._take(one)
                 asked = self._ask() if (self._everything or self._fresh) and not (self.stopped or self.cordoned) else []
         finally:
             self._task = None
 
-    async def _take(self, quotas: list[Quota], total: int, claiming: Awaitable[list[Claimed]]) -> None:
+    async def _take(self, asked: Asked) -> None:
         try:
-            jobs = await claiming
+            jobs = await asked.claiming
         except StoreError as error:
             log.error("claim failed", error=error.message)
             self._more = True
@@ -147,11 +154,11 @@ class Claimer:
         if jobs:
             failpoint.hit("after-claim")
         for job in jobs:
-            self._start(job)
-        waits = [quota.interval for quota in quotas if quota.interval is not None]
+            self._start(job, asked.trust)
+        waits = [quota.interval for quota in asked.quotas if quota.interval is not None]
         if waits:
             self._later(min(waits))
-        if len(jobs) >= total:
+        if len(jobs) >= asked.total:
             self._everything = self._more = True
 
     def _later(self, seconds: float) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ from stoker.router.audience import Audience
 from stoker.router.endings import Closed, Endings
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
+from stoker.router.trust import Trust
 from stoker.settings import Current
 from stoker.store.base import Held, Report, Store
 from stoker.wire.frames import Ask, Ended, Progressed, Said
@@ -90,22 +91,38 @@ class Desk:
         running = [Held(attempt.job.seq, attempt.job.fence) for attempt in self._attempts.values()]
         return [*running, *self._endings.held]
 
-    def disown(self, held: Collection[Held], why: str) -> int:
-        """End attempts that are not ours any more, or soon may not be, at once: somebody else may start them. How many
-        there were. What they have come to is written only if nobody did."""
-        taken = {(one.seq, one.fence) for one in held}
-        mine = [attempt for attempt in self.attempts if (attempt.job.seq, attempt.job.fence) in taken]
-        for attempt in mine:
-            log.warning(f"Command stopped: {why}", job=attempt.job.id, command=attempt.job.command)
-            lost = Lost(Fault("LeaseLost", why), Blame.HOUSE)
-            attempt.returned(lost)
-            if self.pool is not None and self.pool.withdraw(attempt):
-                self.end(attempt, lost)
-        return len(mine)
+    def renewed(self, answers: Mapping[Held, bool], trust: Trust) -> None:
+        """Leases were renewed, but for those that are not ours any more: those are ended."""
+        for attempt in self.attempts:
+            ours = answers.get(Held(attempt.job.seq, attempt.job.fence))
+            if ours:
+                self._trust(attempt, trust)
+            elif ours is False:
+                self._disown(attempt, "another node has the job by now")
 
-    def begin(self, job: Claimed) -> None:
-        """A job was claimed: give it to the pool."""
+    def _trust(self, attempt: Attempt, trust: Trust) -> None:
+        if self._store.shared:
+            attempt.trust(trust.left, self._distrust)
+
+    def _distrust(self, attempt: Attempt) -> None:
+        self._disown(attempt, "its lease could not be renewed in time, and another node may start it")
+
+    def _disown(self, attempt: Attempt, why: str) -> None:
+        """End an attempt at once; what it has come to is written only if nobody else took the job."""
+        log.warning(f"Command stopped: {why}", command=attempt.job.command, job=attempt.job.id)
+        lost = Lost(Fault("LeaseLost", why), Blame.HOUSE)
+        attempt.returned(lost)
         assert self.pool is not None
+        if self.pool.withdraw(attempt):
+            self.end(attempt, lost)
+
+    def begin(self, job: Claimed, trust: Trust) -> None:
+        """A job was claimed: give it to the pool. Not, if the answer was so long on its way that another node may have
+        the job."""
+        assert self.pool is not None
+        if self._store.shared and trust.left <= 0:
+            self._settle(job, Returned("its claim was answered too late", begun=False), None)
+            return
         spec = self.pool.commands.get(job.command)
         if spec is None:
             self._settle(job, Failed(Fault("UnknownCommand", f"no product registers {job.command}")), None)
@@ -119,6 +136,7 @@ class Desk:
             born=self._clock.mono(),
             on_said=self._report_soon,
         )
+        self._trust(attempt, trust)
         self._attempts[attempt.run] = attempt
         self._by_job[job.id] = attempt
         self.pool.start(attempt)

@@ -27,6 +27,8 @@ log = structlog.get_logger(role="router")
 
 MEMORY_EVERY = 0.5
 """Seconds between looks at the memory of jobs that have a limit."""
+DUE_EVERY = 1.0
+"""Seconds between looks for due jobs that other daemons cause: at most one a second, however much they write."""
 PURGE_EVERY = 300.0
 PURGE_BATCH = 500
 
@@ -48,6 +50,8 @@ class Keeper:
         self._member = member
         self._tasks: list[asyncio.Task[None]] = []
         self._due = asyncio.Event()
+        self._due_timer: asyncio.TimerHandle | None = None
+        member.on_jobs = self._due_soon
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -63,6 +67,8 @@ class Keeper:
         self._tasks.append(loop.create_task(self._promote(), name="promote"))
 
     async def stop(self) -> None:
+        if self._due_timer is not None:
+            self._due_timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -70,6 +76,15 @@ class Keeper:
 
     def due_at(self, moment: float) -> None:
         """A job was stored that is due later."""
+        self._due.set()
+
+    def _due_soon(self) -> None:
+        """Somebody else stored jobs; one of them may be due before all that we know of."""
+        if self._due_timer is None:
+            self._due_timer = asyncio.get_running_loop().call_later(DUE_EVERY, self._look_for_due)
+
+    def _look_for_due(self) -> None:
+        self._due_timer = None
         self._due.set()
 
     async def look(self) -> float:

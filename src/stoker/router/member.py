@@ -4,18 +4,14 @@
     renew ─────► leases of what runs here           every third of a lease
     obey ◄────── orders: cancel, pause, cordon      when woken, and at every look
 
-Whoever holds a lease may be cut off without knowing it. So leases are trusted only from the moment a renewal was
-*asked for*, by the clock that only goes forward, less a margin: counted from the answer, two nodes could run one job
-(part G of the reliability notes, M2). When that trust is over, what runs here is killed, and another may start it:
-
-    asked ├──────────── trusted ────────────┤── margin ──┤ lease over, another may claim
-                                            └ kill
+How long what is leased may be taken for ours is said in :mod:`.trust`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 
 import structlog
 
@@ -23,10 +19,10 @@ from stoker._version import __version__
 from stoker.model.clock import Clock
 from stoker.model.errors import StoreError
 from stoker.model.node import Beat
-from stoker.model.quantities import show_seconds
 from stoker.router.audience import Audience
 from stoker.router.claimer import Claimer
 from stoker.router.desk import Desk
+from stoker.router.trust import asked_now
 from stoker.settings import Current
 from stoker.store.base import Store, Wake
 
@@ -34,8 +30,6 @@ log = structlog.get_logger(role="router")
 
 RENEWALS = 3
 """Heartbeats and renewals in the time of one lease."""
-MARGIN = 1 / 6
-"""Part of a lease that is left to end what runs here before another node may start it."""
 
 
 class Member:
@@ -51,8 +45,9 @@ class Member:
         self._desk = desk
         self._claimer = claimer
         self._audience = audience
-        self._trust: asyncio.TimerHandle | None = None
         self._ordered = asyncio.Event()
+        self.on_jobs: Callable[[], None] = lambda: None
+        """Called when another daemon, or SQL, stored jobs."""
         store.listen(self._woken)
 
     async def beat(self) -> float:
@@ -77,12 +72,10 @@ class Member:
     async def renew(self) -> float:
         """Extend the leases of what runs here; done by the router, so that a busy job cannot miss it. What is another
         node's by now is ended."""
-        lease, asked, held = self._settings().lease, self._clock.mono(), self._desk.held
+        lease, trust, held = self._settings().lease, asked_now(self._settings, self._clock), self._desk.held
         if held:
             answers = await self._store.renew(self._boot, lease, held)
-            self._desk.disown([one for one, mine in zip(held, answers, strict=True) if not mine], "it is not ours now")
-        if self._store.shared:
-            self._trust_until(asked + lease * (1 - MARGIN))
+            self._desk.renewed(dict(zip(held, answers, strict=True)), trust)
         return lease / RENEWALS
 
     async def obey(self) -> None:
@@ -102,30 +95,17 @@ class Member:
 
     async def leave(self) -> None:
         """Go off the roster, if that can be said."""
-        if self._trust is not None:
-            self._trust.cancel()
         try:
             await self._store.leave(self._boot)
         except StoreError as error:
             log.warning("cannot leave the roster; that will be noticed by itself", error=error.message)
-
-    def _trust_until(self, moment: float) -> None:
-        if self._trust is not None:
-            self._trust.cancel()
-        wait = max(0.0, moment - self._clock.mono())
-        self._trust = asyncio.get_running_loop().call_later(wait, self._trust_is_over)
-
-    def _trust_is_over(self) -> None:
-        why = f"its lease could not be renewed for {show_seconds(self._settings().lease * (1 - MARGIN))}"
-        ended = self._desk.disown(self._desk.held, why)
-        if ended:
-            log.error("what ran here was ended, because another node may start it soon", jobs=ended)
 
     def _woken(self, wake: Wake) -> None:
         """Another daemon, or SQL, changed the store."""
         match wake:
             case Wake.JOBS:
                 self._claimer.wake()
+                self.on_jobs()
             case Wake.NEWS:
                 self._audience.wake()
             case Wake.ORDERS:

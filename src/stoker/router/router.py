@@ -72,7 +72,7 @@ class Router:
         self.desk = Desk(store, settings, self.clock, self.audience, self.tally, self._asked, self._room, self._written)
         self.pool = Pool(settings, self.clock, self.desk.frame, self.desk.end, self._room)
         self.desk.pool = self.pool
-        self.claimer = Claimer(store, self.pool, settings, self.boot, self.desk.begin)
+        self.claimer = Claimer(store, self.pool, settings, self.clock, self.boot, self.desk.begin)
         self.member = Member(store, settings, self.clock, self.boot, self.desk, self.claimer, self.audience)
         self.keeper = Keeper(store, settings, self.boot, self.pool, self.desk, self.claimer, self.audience, self.member)
         self.admission = Admission(lambda: self.pool.commands, settings)

@@ -18,10 +18,6 @@ from stoker.store.postgres.statements import migrations
 from stoker.store.postgres.url import Address
 
 _OLDEST = re.compile(r"^-- oldest code: (\d+)$", re.MULTILINE)
-_STATE = """
-SELECT to_regnamespace($1) IS NOT NULL, to_regclass($2) IS NOT NULL,
-       EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace($1)), current_user
-"""
 
 
 async def migrate(db: Db, address: Address) -> None:
@@ -33,19 +29,14 @@ async def migrate(db: Db, address: Address) -> None:
         async with db.transaction():
             # under the lock, whatever the others have done is there to see
             await db.raw.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'")
-            lock = f"stoker migration of {address.schema}"
-            await db.raw.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", lock)
+            await db.all("schema_lock")
             steps = await pending(db, address)
             if steps:
                 await _make_schema(db, address)
             for number, script in steps:
                 await db.raw.execute(script)
                 oldest = _OLDEST.search(script)
-                await db.raw.execute(
-                    f"INSERT INTO {address.quoted}.schema_version (version, oldest_code) VALUES ($1, $2)",
-                    number,
-                    int(oldest[1]) if oldest else 0,
-                )
+                await db.all("add_version", number, int(oldest[1]) if oldest else 0)
     except asyncpg.InsufficientPrivilegeError as error:
         raise StoreUnavailable(
             f"{address.text}: this user may not make the tables ({error}); let an owner of the database open the store "
@@ -54,29 +45,26 @@ async def migrate(db: Db, address: Address) -> None:
 
 
 async def _state(db: Db, address: Address) -> tuple[Any, ...]:
-    (row,) = await db.query(_STATE, (address.quoted, f"{address.quoted}.schema_version"))
+    (row,) = await db.all("schema_state", address.quoted, f"{address.quoted}.schema_version")
     return tuple(row)
 
 
 async def pending(db: Db, address: Address) -> list[tuple[int, str]]:
     """The migrations that are not there yet."""
     steps = migrations(address.schema)
-    _, versioned, occupied, user = await _state(db, address)
-    if not versioned:
-        if occupied:
+    try:
+        _, versioned, occupied, _ = await _state(db, address)
+        if not versioned and occupied:
             raise StoreNotOurs(
                 f"{address.text}: the schema {address.schema} has tables of another program; "
                 "name another schema with ?schema=…"
             )
-        return steps
-    try:
-        (row,) = await db.query(f"SELECT max(version), max(oldest_code) FROM {address.quoted}.schema_version", ())
+        version, oldest = tuple(await db.one("schema_version") or (0, 0)) if versioned else (0, 0)
     except asyncpg.InsufficientPrivilegeError:
         raise StoreUnavailable(
-            f"{address.text}: the user {user} may not use the tables of the schema {address.schema}; "
+            f"{address.text}: this user may not use the tables of the schema {address.schema}; "
             "connect as their owner, or have them granted"
         ) from None
-    version, oldest = row[0] or 0, row[1] or 0
     if len(steps) < oldest:
         raise StoreNotOurs(
             f"{address.text} was made by a newer Stoker (schema {version}, which needs code that knows {oldest}; "
@@ -93,7 +81,4 @@ async def _make_schema(db: Db, address: Address) -> None:
     # asked first: who may not create schemas can still fill one that was made for it
     if not await has_schema(db, address):
         await db.raw.execute(f"CREATE SCHEMA {address.quoted}")
-    await db.raw.execute(
-        f"CREATE TABLE IF NOT EXISTS {address.quoted}.schema_version (version integer PRIMARY KEY, "
-        "oldest_code integer NOT NULL, applied timestamptz NOT NULL DEFAULT clock_timestamp())"
-    )
+    await db.raw.execute(db.sql["make_versions"])

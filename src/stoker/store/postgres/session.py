@@ -29,7 +29,7 @@ log = structlog.get_logger(role="store")
 
 COMMAND_TIMEOUT = 30.0
 BACKOFF = 0.1
-BACKOFF_MAX = 5.0
+BACKOFF_MAX = 2.5
 KEEPALIVE = {"idle": 5, "interval": 2, "count": 3}
 """A dead line is noticed after about ten seconds."""
 USER_TIMEOUT_MS = 10_000
@@ -114,7 +114,7 @@ class Session:
     async def db(self, patience: float | None = None) -> Db:
         """The open connection; a new one is tried for until there is one, or for ``patience`` seconds. Raises
         :class:`StoreError`, at once for what no patience mends."""
-        self._check_process()
+        self.check_process()
         if self._db is not None and not self._db.raw.is_closed():
             return self._db
         self.drop()
@@ -182,7 +182,8 @@ class Session:
             # the server does not answer: the kernel says good-bye for us
             db.raw.terminate()
 
-    def _check_process(self) -> None:
+    def check_process(self) -> None:
+        """Raises :class:`StoreError` in a child of the process that made this."""
         if os.getpid() != self._pid:
             raise StoreError("a store was carried into another process; open a new one there")
 

@@ -16,11 +16,6 @@ from stoker.store.postgres.errors import translated
 from stoker.store.postgres.session import Db, Session
 from stoker.store.postgres.url import Address, parse
 
-_SIZE = """
-SELECT coalesce(sum(pg_relation_size(c.oid)), 0)::bigint, current_setting('server_version')
-FROM pg_class c WHERE c.relnamespace = to_regnamespace($1)
-"""
-
 
 @contextlib.asynccontextmanager
 async def _visit(url: str) -> AsyncIterator[tuple[Db, Address]]:
@@ -41,7 +36,7 @@ async def look(url: str) -> Look | None:
         missing = await migrating.pending(db, address)
         if len(missing) == newest:
             return None
-        ((size, version),) = await db.query(_SIZE, (address.quoted,))
+        ((size, version),) = await db.all("size", address.quoted)
         return Look(newest - len(missing), newest, f"{address.text}, {show_size(size)}, PostgreSQL {version}")
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 import msgspec
 
@@ -72,7 +72,7 @@ class Address(msgspec.Struct, frozen=True):
         parts = urlsplit(self.dsn)
         user = parts.netloc.rpartition("@")[0]
         netloc = f"{user}@{self.direct}" if user else self.direct
-        dsn = urlunsplit(parts._replace(netloc=netloc))
+        dsn = _joined(netloc, parts.path, parts.query)
         return msgspec.structs.replace(self, dsn=dsn, text=shown(dsn), pooled=False, direct=None, hosts=1)
 
 
@@ -82,6 +82,8 @@ def parse(url: str) -> Address:
         parts = urlsplit(url)
     except ValueError:
         raise SettingsError("store: this is not a URL; write postgresql://user@host/database") from None
+    if parts.fragment:
+        raise SettingsError("store: write a '#' in a PostgreSQL URL as %23")
     if parts.scheme not in SCHEMES:
         raise SettingsError("store: a PostgreSQL URL begins with postgresql://")
     given = parse_qsl(parts.query, keep_blank_values=True)
@@ -97,7 +99,7 @@ def parse(url: str) -> Address:
         raise SettingsError(f"store: direct={direct!r}: write host:port of the server itself")
     hosts = [value for name, value in theirs if name == "host"] or [parts.netloc.rpartition("@")[2]]
     return Address(
-        dsn=urlunsplit(parts._replace(scheme="postgresql", query=urlencode(theirs, quote_via=quote))),
+        dsn=_joined(parts.netloc, parts.path, urlencode(theirs, quote_via=quote)),
         text=shown(url),
         schema=schema,
         pooled=ours.get("pooler") == "transaction",
@@ -124,10 +126,15 @@ def shown(url: str) -> str:
     try:
         parts = urlsplit(url)
         query = [(name, "***" if _HIDDEN.search(name) else value) for name, value in parse_qsl(parts.query)]
-        text = urlencode(query, quote_via=quote, safe="/:,*")
-        return urlunsplit(parts._replace(netloc=_without_password(parts), query=text))
+        if parts.fragment:
+            raise ValueError("a password with a '#' in it, perhaps")
     except ValueError:
         return "postgresql://…"
+    return _joined(_without_password(parts), parts.path, urlencode(query, quote_via=quote, safe="/:,*"))
+
+
+def _joined(netloc: str, path: str, query: str) -> str:
+    return f"postgresql://{netloc}{path}" + (f"?{query}" if query else "")
 
 
 def _without_password(parts: SplitResult) -> str:

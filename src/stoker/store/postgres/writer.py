@@ -114,6 +114,7 @@ class Writer:
         again when it is not known whether it was done."""
         if self._task is None or self._closing:
             raise StoreUnavailable("the store is closed")
+        self._session.check_process()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._queue.append(Request(kind, payload, future, self._clock.mono(), repeat))
         self._some.set()
@@ -142,17 +143,19 @@ class Writer:
         """Write requests in one transaction, whatever it takes."""
         tries = 0
         while part := [request for request in part if not request.future.done()]:
-            db = await self._reach(part)
-            if db is None:
-                return
             self._committing = False
             try:
+                db = await self._reach(part)
+                if db is None:
+                    return
                 await self._transact(db, part)
             except Exception as error:
                 kind = trouble(error)
                 tries += 1
                 if kind is Trouble.LOST:
                     self._lost(part, error)
+                    # what ends every connection it is tried on must not do so without a pause
+                    await asyncio.sleep(min(1.0, 0.01 * 2**tries) if tries > 1 else 0)
                 elif kind is Trouble.BAD and _divisible(part):
                     await self._one_by_one(part)
                     return

@@ -125,7 +125,10 @@ BEGIN
   WHERE e.ctid = ANY (ARRAY(SELECT x.ctid FROM stoker.events_rest x WHERE x.stored < events_before
                             AND NOT EXISTS (SELECT FROM stoker.jobs j WHERE j.seq = x.job) LIMIT most));
   GET DIAGNOSTICS deleted = ROW_COUNT;
-  RETURN greatest(went, deleted);
+  -- a day at a time: with more of them left, the caller is to come again
+  RETURN greatest(went, deleted, CASE WHEN went > 0 AND (
+    EXISTS (SELECT FROM stoker.old_days('ended', jobs_before)) OR EXISTS (SELECT FROM stoker.old_days('events', events_before))
+  ) THEN most ELSE 0 END);
 END
 $$;
 
