@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,13 +37,15 @@ def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> No
         time.sleep(0.002)
 
 
-def spawn(argv: Sequence[str], log: Path, **options: Any) -> subprocess.Popen[bytes]:
+def spawn(
+    argv: Sequence[str], log: Path, environ: Mapping[str, str] | None = None, **options: Any
+) -> subprocess.Popen[bytes]:
     """Start a program that ends when we do; what it complains about goes to ``log``."""
     parent = os.getpid()
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_OURS)}
     with log.open("ab") as file:
         child: subprocess.Popen[bytes] = subprocess.Popen(
-            argv, stderr=file, env={**environ, "OMP_NUM_THREADS": "1"},
+            argv, stderr=file, env={**kept, "OMP_NUM_THREADS": "1", **(environ or {})},
             preexec_fn=lambda: process.die_with_parent(parent, signal.SIGTERM), **options,
         )  # fmt: skip
     return child
@@ -60,14 +62,15 @@ def end(child: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
 
 
 class Daemon:
-    """``stoker up`` in a folder of its own, with every setting at its default; a client for it."""
+    """``stoker up`` in a folder of its own, with every setting at its default but those given; a client for it."""
 
-    def __init__(self, folder: Path, app: str) -> None:
+    def __init__(self, folder: Path, app: str, **settings: str | int) -> None:
         self.folder = folder
         shutil.copytree(APPS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        self.settings = settings_module.load({"root": str(folder)}, environ={})
+        self.settings = settings_module.load({"root": str(folder), **settings}, environ={})
         self.client = Client(settings=self.settings)
-        self._up = spawn([sys.executable, "-m", "stoker", "up", app], folder / "log", cwd=folder)
+        given = {f"STOKER_{name.upper()}": str(value) for name, value in settings.items()}
+        self._up = spawn([sys.executable, "-m", "stoker", "up", app], folder / "log", given, cwd=folder)
         self.pid = self._up.pid
         self._zygote: int | None = None
 
@@ -112,11 +115,11 @@ class Daemon:
         finally:
             self.client.ask("resume", name=command)
 
-    def submit(self, command: str, count: int) -> list[JobHandle[object]]:
+    def submit(self, command: str, count: int, **options: Any) -> list[JobHandle[object]]:
         """Store so many jobs without input."""
         handles: list[JobHandle[object]] = []
         while len(handles) < count:
-            handles += self.client.submit_many(command, [{}] * min(CHUNK, count - len(handles)))
+            handles += self.client.submit_many(command, [{}] * min(CHUNK, count - len(handles)), **options)
         return handles
 
     def drain(self, command: str, count: int) -> float:

@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from bench.figures import claim, idle, isolated, isolated_150mb, isolated_vs_rq, private, start, submit
+from bench.figures import (
+    claim,
+    idle,
+    isolated,
+    isolated_150mb,
+    isolated_vs_rq,
+    pg_drain,
+    pg_idle,
+    pg_nodes,
+    pg_peers,
+    pg_start,
+    pg_submit,
+    private,
+    start,
+    submit,
+)
 from bench.result import Result, Target
 from bench.run import Run
 
@@ -17,7 +32,10 @@ class Group(NamedTuple):
     measure: Callable[[Run], Iterable[Result]]
 
 
-MODULES = (isolated, isolated_150mb, isolated_vs_rq, start, submit, claim, idle, private)
+MODULES = (
+    isolated, isolated_150mb, isolated_vs_rq, start, submit, claim, idle, private,
+    pg_drain, pg_peers, pg_submit, pg_start, pg_nodes, pg_idle,
+)  # fmt: skip
 GROUPS = tuple(Group(module.FIGURES, module.measure) for module in MODULES)
 TARGETS: Mapping[str, Target] = {name: target for group in GROUPS for name, target in group.figures.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ class Effort(msgspec.Struct, frozen=True):
     samples: int = 200
     bulk: int = 10_000
     batch_jobs: int = 40_000
+    drained: int = 20_000
     ended: int = 1_000_000
     idle: float = 20.0
 
@@ -29,7 +31,7 @@ class Effort(msgspec.Struct, frozen=True):
         return max(20, min(most, round(rate * self.seconds)))
 
 
-QUICK = Effort(rounds=1, seconds=0.1, samples=5, bulk=200, batch_jobs=1000, ended=5000, idle=0.5)
+QUICK = Effort(rounds=1, seconds=0.1, samples=5, bulk=200, batch_jobs=1000, drained=500, ended=5000, idle=0.5)
 """Whether the bench itself works; its numbers mean nothing."""
 
 
@@ -45,6 +47,10 @@ class Run:
         self._facts = facts
         self._on_round = on_round
         self._load = machine.load()
+
+    def fresh(self) -> Path:
+        """A new folder."""
+        return Path(tempfile.mkdtemp(dir=self.folder))
 
     def alternate(self, *measures: Callable[[], float]) -> list[list[float]]:
         """Measure in turns, round by round, so that what slows the machine down for a while slows all of them; what

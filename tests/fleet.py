@@ -46,9 +46,9 @@ class Fleet:
         """The store's address; ``port`` is that of something in between."""
         return self.server.dsn(database=self.database, **query)
 
-    def node(self, name: str, *apps: str, begin: bool = True, store: str | None = None, **options: Any) -> Daemon:
+    def node(self, name: str, *apps: str, begin: bool = True, **options: Any) -> Daemon:
         """One more machine. Without ``begin`` it is made, and started by the test."""
-        given = {**self.settings, **options, "store": store or self.url(), "node": name}
+        given = {"store": self.url(), **self.settings, **options, "node": name}
         daemon = Daemon(*(apps or ("ledgered",)), **given)
         daemon.file("ledger").symlink_to(self.folder / "ledger")
         self.nodes.append(daemon)
@@ -85,11 +85,18 @@ class Fleet:
         until(lambda: self.sql(query, wanted) == [(len(wanted),)], seconds, f"{len(wanted)} jobs have ended")
 
     def check(self, ids: Collection[str], *, faults: Any, expect: str | None = "completed") -> None:
-        """The rules of the ledger (:mod:`tests.ledger`)."""
-        ledger.check(self.folder, self.rows, list(ids), faults=faults, expect=expect)
+        """The rules of the ledger (:mod:`tests.ledger`), for these jobs and all that are in it."""
+        written = {*ids, *(entry.job for entry in self.entries())}
+        there = {id: row for id, row in self.rows().items() if id in written}
+        ledger.check(self.folder, lambda: there, list(ids), faults=faults, expect=expect)
 
     def entries(self) -> list[ledger.Entry]:
         return ledger.entries(self.folder)
+
+    def written(self) -> int:
+        """How many entries there are in the ledger."""
+        path = self.folder / "ledger"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
 
     def transactions(self) -> int:
         """How many the server has ended in this database, of whomever."""

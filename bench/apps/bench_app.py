@@ -15,6 +15,11 @@ def noop() -> None:
 
 
 @bench.command
+async def coroutine() -> None:
+    """Nothing, in a resident."""
+
+
+@bench.command
 def clock() -> float:
     """When the handler was entered."""
     return time.time()

@@ -45,7 +45,7 @@ def plain(kept: Kept) -> dict[str, object]:
     """A kept job without the numbers that each store gives."""
     job = {name: getattr(kept.job, name) for name in Job.__struct_fields__ if name != "seq"}
     events = [(event.attempt, event.kind, event.at, bytes(event.data)) for event in kept.events]
-    return {**job, **msgspec.structs.asdict(msgspec.structs.replace(kept, job=None, events=events))}  # type: ignore[arg-type]
+    return {**job, **msgspec.structs.asdict(msgspec.structs.replace(kept, job=None, events=events))}
 
 
 async def test_all_is_there_in_its_order_and_a_second_time_changes_nothing(store: Store, place: Place) -> None:

@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 
 import pytest
 
@@ -161,8 +161,13 @@ async def test_nobody_waits_without_end_for_a_server_that_is_away(fresh_postgres
         store._writer._patience = 0.5
         store._readers._patience = 0.5
         begun = time.monotonic()
-        asked = [store.submit([job(id="b")]), store.renew(OWNER, LEASE, []), store.claim(OWNER, LEASE, [quota()], 1)]
-        for error in await asyncio.gather(*asked, store.get("a"), return_exceptions=True):
+        asked: list[Awaitable[object]] = [
+            store.submit([job(id="b")]),
+            store.renew(OWNER, LEASE, []),
+            store.claim(OWNER, LEASE, [quota()], 1),
+        ]
+        asked.append(store.get("a"))
+        for error in await asyncio.gather(*asked, return_exceptions=True):
             assert isinstance(error, StoreUnavailable)
             assert "postgresql://" in error.message
         assert time.monotonic() - begun < 5
@@ -238,7 +243,8 @@ async def test_sessions_that_are_ended_at_random_cost_nothing(pg: PostgresPlace)
         return killed
 
     tasks = [submitter(store, f"s{n}") for n, store in enumerate(stores)]
-    killed, *_ = await asyncio.gather(killer(), *tasks, *(worker(store, f"w{n}") for n, store in enumerate(stores)))
+    tasks += [worker(store, f"w{n}") for n, store in enumerate(stores)]
+    killed, _ = await asyncio.gather(killer(), asyncio.gather(*tasks))
     assert killed >= SECONDS
     pg.advance(LEASE + 1)
     for _ in range(100):

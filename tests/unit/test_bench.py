@@ -20,6 +20,8 @@ from bench.run import Effort, Run
 NAMES = {
     "isolated", "isolated_150mb", "isolated_vs_rq", "start_p50", "start_p99", "roundtrip_p50", "submit_one",
     "submit_bulk", "claim_settle", "claim_settle_1m", "idle_cpu", "idle_pss", "consumer_private",
+    "pg_drain", "pg_drain_1m_ended", "pg_drain_1m_waiting", "pg_vs_pgqueuer", "pg_vs_procrastinate", "pg_submit_one",
+    "pg_submit_bulk", "pg_start_p50", "pg_start_p99", "pg_nodes_1", "pg_nodes_2", "pg_nodes_4", "pg_idle_statements",
 }  # fmt: skip
 ROOT = Path(__file__).parents[2]
 FACTS: dict[str, Any] = {"machine": "a machine × 2", "python": "3.13.0", "disk": "ext4, fdatasync 40 µs"}

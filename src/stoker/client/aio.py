@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -152,7 +152,7 @@ class AsyncClient:
 
     async def ask(self, method: str, kind: type[Any] = object, **params: Any) -> Any:
         """Call a method of the daemon; ``kind`` is the type to read the answer as."""
-        return await self._again(method, params, kind)
+        return await self._again(lambda: (method, params), kind)
 
     async def submit(self, command: Command[..., Any] | str, /, *args: Any, **kwargs: Any) -> AsyncJobHandle[Any]:
         """Store a job; see :meth:`stoker.client.sync.Client.submit`."""
@@ -219,12 +219,13 @@ class AsyncClient:
                 self._line = await AsyncLine(self.address, self._timeout, self._token).open()
             return self._line
 
-    async def _again(self, method: str, params: Any, kind: type[T]) -> T:
+    async def _again(self, call: Callable[[], tuple[str, Any]], kind: type[T]) -> T:
+        """Ask, and once more over a new connection if the first is lost; ``call`` says each time what."""
         line = await self.connected()
         try:
-            return await line.ask(method, params, kind)
+            return await line.ask(*call(), kind)
         except DaemonUnavailable:
-            return await (await self.connected()).ask(method, params, kind)
+            return await (await self.connected()).ask(*call(), kind)
 
     async def _submitted(
         self, requests: Sequence[Request], commands: Mapping[str, Command[..., Any]]
@@ -241,16 +242,21 @@ class AsyncClient:
         try:
             answers = await asyncio.to_thread(offline.submit, self.settings, requests, commands)
         except AlreadyRunning:
-            return await self._sent(requests)
+            return await self._sent(core.repeated(requests))
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         return [answer for answer in answers if isinstance(answer, Submitted)]
 
     async def _sent(self, requests: Sequence[Request]) -> list[Submitted]:
+        def submit() -> tuple[str, Any]:
+            nonlocal requests
+            asked, requests = requests, core.repeated(requests)
+            return ("submit", asked[0]) if len(asked) == 1 else ("submit_many", {"jobs": asked})
+
         if len(requests) == 1:
-            return [await self._again("submit", requests[0], Submitted)]
-        return await self._again("submit_many", {"jobs": requests}, list[Submitted])
+            return [await self._again(submit, Submitted)]
+        return await self._again(submit, list[Submitted])
 
 
 class AsyncJobHandle(Generic[R]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import msgspec
 from stoker import settings
 from stoker._version import __version__
 from stoker.model.errors import JobCancelled, JobFailed, ProtocolError, WaitTimeout, from_code
+from stoker.model.request import Request
 from stoker.model.schema import JsonCodec
 from stoker.settings import Settings
 from stoker.wire import messages
@@ -23,6 +25,11 @@ SILENCE = 30.0
 """Seconds without a byte from the daemon, pings included, after which a line is given up (V35)."""
 
 _json = JsonCodec()
+
+
+def repeated(requests: Sequence[Request]) -> list[Request]:
+    """The requests as they are sent another time, when nobody knows whether the first one arrived."""
+    return [msgspec.structs.replace(request, fresh=False) for request in requests]
 
 
 class Conversation:

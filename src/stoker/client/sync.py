@@ -117,9 +117,11 @@ class Client:
         """Store requests that are packed already; straight into the store when no daemon runs."""
 
         def send(line: Line) -> list[Submitted | Exception]:
-            if len(requests) == 1:
-                return [line.ask("submit", requests[0], Submitted)]
-            return list(line.ask("submit_many", {"jobs": requests}, list[Submitted]))
+            nonlocal requests
+            asked, requests = requests, core.repeated(requests)
+            if len(asked) == 1:
+                return [line.ask("submit", asked[0], Submitted)]
+            return list(line.ask("submit_many", {"jobs": asked}, list[Submitted]))
 
         deadline = time.monotonic() + STARTING
         while True:

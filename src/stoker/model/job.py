@@ -108,6 +108,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str | None = None
     key_limit: int = 1
     overrides: Overrides = Overrides()
+    fresh: bool = False
+    """Whether the id was made for this very submission, so that it cannot be in use."""
 
 
 class Submitted(msgspec.Struct, frozen=True):

@@ -45,7 +45,8 @@ def pack(
 
 def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in options.items() if value is not None}
-    found.setdefault("id", ids.new_job_id())
+    if "id" not in found:
+        found |= {"id": ids.new_job_id(), "fresh": True}
     try:
         for name in ("delay", "expires", "timeout"):
             if name in found:

@@ -22,7 +22,8 @@ EMPTY = msgspec.Raw(b"{}")
 
 class Request(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a client asks for. None means: as the command says. ``delay`` and ``expires`` are seconds, ``at`` is
-    seconds since the epoch. ``checked`` is the fingerprint of the type the input was already checked against."""
+    seconds since the epoch. ``checked`` is the fingerprint of the type the input was already checked against. ``fresh`` says that
+    ``id`` was made for this request, which is sent for the first time: so nobody need look whether it was used."""
 
     command: str
     input: msgspec.Raw = EMPTY
@@ -39,6 +40,7 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     retries: int | None = None
     memory: int | None = None
     checked: str | None = None
+    fresh: bool = False
 
     def check_size(self, most: int) -> None:
         """Raises :class:`PayloadTooLarge` for an input of more than ``most`` bytes."""
@@ -72,6 +74,7 @@ def resolve(request: Request, spec: CommandSpec | None, now: float) -> Submissio
         key=None if key is None else f"{request.command}:{key}",
         key_limit=spec.key_limit if spec else 1,
         overrides=Overrides(request.timeout, request.retries, request.memory),
+        fresh=request.fresh or request.id is None,
     )
 
 

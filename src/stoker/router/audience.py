@@ -1,7 +1,8 @@
 """Who watches what: subscriptions are cursors over stored events, and a nudge says only "look again".
 
-    nudge(job) ───► its watchers ─┐                                 ┌─► a watcher's news ─► its client
-    wake() ───────► all watchers ─┴─► one look at a time: store.news ┴─► …
+    nudge(job) ─────────────────► its watchers ─┐                                  ┌─► a watcher's news ─► its client
+    said(job) ─┐                                ├─► one look at a time: store.news ─┴─► …
+    wake() ────┴─ WAKE_EVERY ───► theirs, all ──┘
 
 So a watcher misses nothing and sees nothing twice, whatever comes between; the events it gets are those in the store,
 in their order. However many watch, there is one look at a time, for all that were nudged meanwhile: a hundred streams
@@ -24,8 +25,9 @@ from stoker.store.base import Cursor, News, Store
 log = structlog.get_logger(role="router")
 
 PAGE = 500
-WAKE_EVERY = 0.04
-"""Seconds between looks that other daemons cause: at most twenty-five a second, however much they write."""
+WAKE_EVERY = 0.05
+"""Seconds between looks into a shared store for what running jobs say, here or elsewhere: at most twenty a second,
+however much that is; the first one is at once."""
 TRY_AGAIN = 1.0
 """Seconds until a look that the store could not answer is tried again."""
 
@@ -72,23 +74,33 @@ class Audience:
         self._watchers: dict[str, set[Watcher]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._stale: set[str] = set()
+        self._all_stale = False
+        self._looked = float("-inf")
 
     @property
     def size(self) -> int:
         return sum(len(watchers) for watchers in self._watchers.values())
 
     def nudge(self, job: str) -> None:
-        """Something about this job is new in the store."""
+        """Something about this job is new in the store, and matters at once: it has ended, say."""
         watchers = self._watchers.get(job)
         if watchers:
             for watcher in watchers:
                 watcher.dirty = True
             self._look()
 
+    def said(self, job: str) -> None:
+        """A job that runs here said something, and it is in the store."""
+        if job in self._watchers:
+            self._stale.add(job)
+            self._look_in_time()
+
     def wake(self) -> None:
         """Something about any job may be new in the store: another daemon wrote."""
-        if self._watchers and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WAKE_EVERY, self._woken)
+        if self._watchers:
+            self._all_stale = True
+            self._look_in_time()
 
     def stop(self) -> None:
         for pending in (self._timer, self._looking):
@@ -127,11 +139,22 @@ class Audience:
             if not watchers:
                 del self._watchers[job]
 
-    def _woken(self) -> None:
+    def _look_in_time(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            pause = self._looked + WAKE_EVERY - loop.time() if self._store.shared else 0.0
+            if pause > 0:
+                self._timer = loop.call_later(pause, self._look_at_stale)
+            else:
+                self._look_at_stale()
+
+    def _look_at_stale(self) -> None:
         self._timer = None
-        for watchers in self._watchers.values():
-            for watcher in watchers:
+        self._looked = asyncio.get_running_loop().time()
+        for job in self._watchers if self._all_stale else self._stale:
+            for watcher in self._watchers.get(job, ()):
                 watcher.dirty = True
+        self._stale, self._all_stale = set(), False
         self._look()
 
     def _look(self) -> None:

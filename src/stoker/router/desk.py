@@ -39,7 +39,7 @@ log = structlog.get_logger(role="consumer")
 
 REPORT_EVERY = 0.02
 """Seconds that events are gathered before they are written: at most fifty commits a second for all of them."""
-SHARED_REPORT_EVERY = 0.04
+SHARED_REPORT_EVERY = 0.05
 """The same for a store that many daemons write to."""
 HUSH_AT = 1 << 20
 """Bytes of unwritten events after which a job is not read from until they are written."""
@@ -217,7 +217,7 @@ class Desk:
         except StoreError as error:
             log.error("events were lost", error=error.message, jobs=len(reports))
         for attempt in dirty:
-            self._audience.nudge(attempt.job.id)
+            self._audience.said(attempt.job.id)
             if attempt.place is not None and not attempt.ended:
                 attempt.place.listen()
 

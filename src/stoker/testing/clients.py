@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -86,7 +86,8 @@ class AsyncBenchClient(AsyncClient):
     async def connected(self) -> Any:
         raise StokerError("a workbench streams to no coroutine; await bench.adrain(), then ask for the job's events")
 
-    async def _again(self, method: str, params: Any, kind: type[T]) -> T:
+    async def _again(self, call: Callable[[], tuple[str, Any]], kind: type[T]) -> T:
+        method, params = call()
         if method == "wait":
             await self._bench.arun_until_ended(params["job"], params.get("seconds"))
         if isinstance(params, Request):

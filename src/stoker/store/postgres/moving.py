@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from stoker.model.event import Event
-from stoker.model.job import Job, Overrides
+from stoker.model.job import Job
+from stoker.store import columns
 from stoker.store.base import Kept
 from stoker.store.postgres import rows
 from stoker.store.postgres.session import Db
@@ -65,7 +66,7 @@ def _values(job: Job) -> tuple[Any, ...]:
         job.id, job.command, job.state, job.waits, job.priority, job.created, job.updated, job.run_at, job.expires,
         job.started, job.finished, job.attempt, job.fence, job.owner, job.user, list(job.tags) or None, job.key,
         job.unique,
-        None if job.progress is None else rows.pack(job.progress),
-        None if job.fault is None else rows.pack(job.fault), job.cancel,
-        None if job.overrides == Overrides() else rows.pack(job.overrides), job.input, job.output,
+        columns.pack_some(job.progress),
+        columns.pack_some(job.fault), job.cancel,
+        columns.pack_some(job.overrides), job.input, job.output,
     )  # fmt: skip

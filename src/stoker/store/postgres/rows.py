@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncpg
 import msgspec
 
 from stoker.model.event import Event, EventKind
-from stoker.model.job import Claimed, Job, Overrides, Progress, State, Waits
+from stoker.model.job import Claimed, Job, State, Waits
 from stoker.model.node import Node
-from stoker.model.outcome import Fault
+from stoker.store import columns
 
-T = TypeVar("T")
 EPOCH = 946_684_800_000_000
 """Microseconds from 1970 to 2000, from where PostgreSQL counts."""
 LAST = 253_402_300_799.0
 """The end of the year 9999: what is later is as good as never."""
-_NONE = Overrides()
-_overrides = msgspec.json.Decoder(Overrides)
-_progress: msgspec.json.Decoder[Progress | None] = msgspec.json.Decoder(Progress)
-_fault: msgspec.json.Decoder[Fault | None] = msgspec.json.Decoder(Fault)
 
 
 async def teach(connection: asyncpg.Connection[Any]) -> None:
@@ -39,21 +34,6 @@ def _from_micros(value: tuple[int]) -> float:
     return (value[0] + EPOCH) / 1e6
 
 
-def pack(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _read(decoder: msgspec.json.Decoder[T], text: str | None, otherwise: T) -> T:
-    """What a column holds. A row that somebody wrote by hand, and wrongly, is read without it: it must not keep all
-    others from being claimed or listed."""
-    if not text:
-        return otherwise
-    try:
-        return decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return otherwise
-
-
 def texts(value: Sequence[str | None] | None) -> tuple[str, ...]:
     """An array of texts; somebody's NULL in it is nothing."""
     return tuple(text for text in value if text is not None) if value else ()
@@ -62,7 +42,7 @@ def texts(value: Sequence[str | None] | None) -> tuple[str, ...]:
 def claimed(row: Sequence[Any]) -> Claimed:
     seq, id, command, input, attempt, fence, user, tags, overrides, created, gate, round = row
     return Claimed(
-        seq, id, command, input, attempt, fence, user, texts(tags), _read(_overrides, overrides, _NONE), created, gate,
+        seq, id, command, input, attempt, fence, user, texts(tags), columns.overrides(overrides), created, gate,
         round,
     )  # fmt: skip
 
@@ -88,10 +68,10 @@ def job(row: asyncpg.Record) -> Job:
         tags=texts(row["tags"]),
         key=row["gate"],
         unique=row["unique_key"],
-        progress=_read(_progress, row["progress"], None),
-        fault=_read(_fault, row["fault"], None),
+        progress=columns.progress(row["progress"]),
+        fault=columns.fault(row["fault"]),
         cancel=row["cancel"],
-        overrides=_read(_overrides, row["overrides"], _NONE),
+        overrides=columns.overrides(row["overrides"]),
         input=row["input"],
         output=row["output"],
     )

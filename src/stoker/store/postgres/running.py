@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stoker.model.job import Claimed
+from stoker.store import columns
 from stoker.store.base import Held, Quota, Report, Settlement
 from stoker.store.postgres import rows
 from stoker.store.postgres.clock import ServerClock
@@ -48,7 +49,8 @@ async def settle(db: Db, settlements: Sequence[Settlement]) -> list[bool]:
     first: dict[tuple[int, int], int] = {}
     for place, one in enumerate(settlements):
         first.setdefault((one.seq, one.fence), place)
-    given = [settlements[place] for place in first.values()]
+    places = sorted(first.values(), key=lambda place: settlements[place].seq)
+    given = [settlements[place] for place in places]
     endings = [one.ending for one in given]
     found = await db.all(
         "settle",
@@ -58,9 +60,8 @@ async def settle(db: Db, settlements: Sequence[Settlement]) -> list[bool]:
         [ending.attempt for ending in endings],
         [ending.run_at for ending in endings],
         [ending.output for ending in endings],
-        [None if ending.fault is None else rows.pack(ending.fault) for ending in endings],
+        [columns.pack_some(ending.fault) for ending in endings],
     )
-    places = list(first.values())
     accepted = {places[row[0] - 1] for row in found}
     return [place in accepted for place in range(len(settlements))]
 
@@ -86,7 +87,7 @@ async def report(db: Db, reports: Sequence[Report]) -> list[bool]:
         if place == len(progresses):
             progresses.append(None)
         if one.progress is not None:
-            progresses[place] = rows.pack(one.progress)
+            progresses[place] = columns.pack(one.progress)
         owners += [place + 1] * len(one.events)
     events = [event for one in reports for event in one.events]
     found = await db.all(

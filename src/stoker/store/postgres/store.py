@@ -35,7 +35,7 @@ class PostgresStore:
         local = clock or SystemClock()
         self._clock = ServerClock(local)
         self._session = Session(self.address, "writer", local, self._welcome)
-        self._writer = Writer(self._session, local)
+        self._writer = Writer(self._session, self._clock)
         self._readers = Readers(self.address, local, READERS, PATIENCE)
         self._listener: Listener | None = None
         self._local = local

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from stoker.model.errors import DuplicateJob, IdConflict, RequestError
-from stoker.model.job import Overrides, Submission, Submitted
+from stoker.model.job import Submission, Submitted
 from stoker.model.unique import unique_key
-from stoker.store.postgres.rows import pack
+from stoker.store.columns import pack_some
 from stoker.store.postgres.session import Db
 
+DAY = 86400.0
 INT = 1 << 31
 SECONDS_MAX = 3e9
 """About a century: an expiry or a window beyond that is as good as none."""
-_NONE = Overrides()
+_UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 
 
 def is_keyed(new: Submission) -> bool:
@@ -43,9 +45,11 @@ def refusal(new: Submission) -> RequestError | None:
     return None
 
 
-async def submit(db: Db, new: Sequence[Submission], *, wake: bool) -> tuple[list[Submitted | Exception], int]:
+async def submit(
+    db: Db, new: Sequence[Submission], now: float, *, wake: bool, doubt: bool = False
+) -> tuple[list[Submitted | Exception], int]:
     """Store jobs without keys; a refusal of one is its answer. Also how many can run at once. ``wake`` tells the
-    daemons of those."""
+    daemons of those; in ``doubt`` they may have been stored before."""
     answers: list[Submitted | Exception | None] = [refusal(one) for one in new]
     good = [(place, one) for place, one in enumerate(new) if answers[place] is None]
     ready = 0
@@ -61,19 +65,31 @@ async def submit(db: Db, new: Sequence[Submission], *, wake: bool) -> tuple[list
             [_span(one.expires) for one in jobs],
             [one.user for one in jobs],
             [_array(one.tags) for one in jobs],
-            [_overrides(one) for one in jobs],
+            [pack_some(one.overrides) for one in jobs],
+            None if not doubt and all(one.fresh for one in jobs) else _floor([one.id for one in jobs], now),
             wake,
         )
+        for place, one in good:
+            answers[place] = Submitted(one.id, True)
         for n, answer, runs in found:
-            place, one = good[n - 1]
-            answers[place] = _answer(one, answer, one.id)
-            ready += bool(runs) and answer == "created"
+            if n:
+                place, one = good[n - 1]
+                answers[place] = _answer(one, answer, one.id)
+            ready += runs
     return [answer for answer in answers if answer is not None], ready
 
 
-async def submit_keyed(db: Db, new: Sequence[Submission], *, together: bool) -> list[Submitted | Exception]:
-    """Store jobs with keys, one after the other under all their locks. ``together``: the first refusal is raised, and
-    the transaction takes all of them back."""
+async def submit_keyed(
+    db: Db, new: Sequence[Submission], now: float, *, together: bool, doubt: bool = False
+) -> list[Submitted | Exception]:
+    """Store jobs of which some have keys, one after the other under all their locks. ``together``: the first refusal
+    is raised, and the transaction takes all of them back."""
+    if not any(is_keyed(one) for one in new):
+        plain, _ = await submit(db, new, now, wake=True, doubt=doubt)
+        refused = next((answer for answer in plain if isinstance(answer, Exception)), None)
+        if together and refused is not None:
+            raise refused
+        return plain
     keys = [unique_key(one) for one in new if refusal(one) is None]
     gates = [one.key for one in new if refusal(one) is None]
     await db.all("lock_keys", keys, gates)
@@ -95,7 +111,7 @@ async def submit_keyed(db: Db, new: Sequence[Submission], *, together: bool) -> 
 async def _put_one(db: Db, one: Submission) -> tuple[Submitted | Exception, bool]:
     row = await db.one(
         "put_one", one.id, one.command, one.input, one.priority, one.run_at, _span(one.expires), one.user,
-        list(one.tags) or None, _overrides(one), one.key, one.key_limit, unique_key(one),
+        list(one.tags) or None, pack_some(one.overrides), one.key, one.key_limit, unique_key(one),
         _span(one.unique.window) if one.unique else None, one.unique.on_duplicate if one.unique else None,
     )  # fmt: skip
     assert row is not None
@@ -114,6 +130,17 @@ def _answer(one: Submission, answer: str, id: str) -> Submitted | Exception:
             return Submitted(id, False)
 
 
+def _floor(ids: Sequence[str], now: float) -> float:
+    """Since when these ids can have been in use: a UUIDv7 says when it was made. A day for clocks that are wrong; an id
+    of another kind, or from further in the future than that, may be of any age."""
+    oldest = now + DAY
+    for id in ids:
+        if not _UUID7.match(id) or (made := int(id[:12], 16) / 1000) > now + DAY:
+            return 0.0
+        oldest = min(oldest, made)
+    return max(0.0, oldest - DAY)
+
+
 def _span(seconds: float | None) -> float | None:
     return None if seconds is None else max(-SECONDS_MAX, min(seconds, SECONDS_MAX))
 
@@ -124,7 +151,3 @@ def _array(texts: Sequence[str]) -> str | None:
         return None
     escaped = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
     return "{" + ",".join(f'"{text}"' for text in escaped) + "}"
-
-
-def _overrides(new: Submission) -> str | None:
-    return pack(new.overrides) if new.overrides != _NONE else None

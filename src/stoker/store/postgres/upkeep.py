@@ -7,8 +7,8 @@ from collections.abc import Collection
 from stoker.model.errors import DuplicateJob, UnknownJob, WrongState
 from stoker.model.job import Job
 from stoker.model.outcome import Fault
+from stoker.store.columns import pack
 from stoker.store.postgres import reading
-from stoker.store.postgres.rows import pack
 from stoker.store.postgres.session import Db
 
 BITE = 500

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import msgspec
 
+from stoker.model.addresses import joined, without_password
 from stoker.model.errors import SettingsError
 
 SCHEMES = ("postgresql", "postgres")
@@ -27,7 +28,6 @@ OURS = ("schema", "pooler", "direct", "connect_timeout", "application_name")
 CONNECT_TIMEOUT = 5.0
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
 _DIRECT = re.compile(r"[^\s@/?#,]+:\d{1,5}\Z")
-_HIDDEN = re.compile(r"passw|secret|token", re.IGNORECASE)
 _LIBPQ_ONLY = frozenset(
     {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "channel_binding",
      "sslcompression", "sslsni", "gssencmode", "fallback_application_name", "client_encoding", "load_balance_hosts",
@@ -72,8 +72,8 @@ class Address(msgspec.Struct, frozen=True):
         parts = urlsplit(self.dsn)
         user = parts.netloc.rpartition("@")[0]
         netloc = f"{user}@{self.direct}" if user else self.direct
-        dsn = _joined(netloc, parts.path, parts.query)
-        return msgspec.structs.replace(self, dsn=dsn, text=shown(dsn), pooled=False, direct=None, hosts=1)
+        dsn = joined(netloc, parts.path, parts.query)
+        return msgspec.structs.replace(self, dsn=dsn, text=without_password(dsn), pooled=False, direct=None, hosts=1)
 
 
 def parse(url: str) -> Address:
@@ -99,8 +99,8 @@ def parse(url: str) -> Address:
         raise SettingsError(f"store: direct={direct!r}: write host:port of the server itself")
     hosts = [value for name, value in theirs if name == "host"] or [parts.netloc.rpartition("@")[2]]
     return Address(
-        dsn=_joined(parts.netloc, parts.path, urlencode(theirs, quote_via=quote)),
-        text=shown(url),
+        dsn=joined(parts.netloc, parts.path, urlencode(theirs, quote_via=quote)),
+        text=without_password(url),
         schema=schema,
         pooled=ours.get("pooler") == "transaction",
         direct=direct,
@@ -119,25 +119,3 @@ def _seconds(text: str | None) -> float:
     if not 0 < found <= 3600:
         raise SettingsError(f"store: connect_timeout={text!r}: seconds, more than 0")
     return found
-
-
-def shown(url: str) -> str:
-    """The URL for people to read: without its password."""
-    try:
-        parts = urlsplit(url)
-        query = [(name, "***" if _HIDDEN.search(name) else value) for name, value in parse_qsl(parts.query)]
-        if parts.fragment:
-            raise ValueError("a password with a '#' in it, perhaps")
-    except ValueError:
-        return "postgresql://…"
-    return _joined(_without_password(parts), parts.path, urlencode(query, quote_via=quote, safe="/:,*"))
-
-
-def _joined(netloc: str, path: str, query: str) -> str:
-    return f"postgresql://{netloc}{path}" + (f"?{query}" if query else "")
-
-
-def _without_password(parts: SplitResult) -> str:
-    who, at, where = parts.netloc.rpartition("@")
-    user, colon, _ = who.partition(":")
-    return f"{user}:***{at}{where}" if colon else parts.netloc

@@ -27,9 +27,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import IntEnum
 from typing import Any
 
-from stoker.model.clock import Clock
 from stoker.model.errors import RequestError, StoreUnavailable
 from stoker.store.postgres import running, submitting
+from stoker.store.postgres.clock import ServerClock
 from stoker.store.postgres.errors import Trouble, translated, trouble
 from stoker.store.postgres.session import Db, Session
 
@@ -84,7 +84,7 @@ class Request:
 class Writer:
     """A queue of requests and the task that writes them."""
 
-    def __init__(self, session: Session, clock: Clock, patience: float = PATIENCE) -> None:
+    def __init__(self, session: Session, clock: ServerClock, patience: float = PATIENCE) -> None:
         self._session = session
         self._clock = clock
         self._patience = patience
@@ -252,13 +252,16 @@ class Writer:
             await _settle(db, of[Kind.SETTLE])
         if of[Kind.SUBMIT]:
             new = [one for request in of[Kind.SUBMIT] for one in request.payload]
-            answers, ready = await submitting.submit(db, new, wake=not of[Kind.CLAIM])
+            doubt = any(request.doubt for request in of[Kind.SUBMIT])
+            answers, ready = await submitting.submit(db, new, self._clock.now(), wake=not of[Kind.CLAIM], doubt=doubt)
             _divide(of[Kind.SUBMIT], answers)
         if of[Kind.KEYED]:
             new = [one for request in of[Kind.KEYED] for one in request.payload]
-            _divide(of[Kind.KEYED], await submitting.submit_keyed(db, new, together=False))
+            _divide(of[Kind.KEYED], await submitting.submit_keyed(db, new, self._clock.now(), together=False))
         for request in of[Kind.TOGETHER]:
-            request.value = await submitting.submit_keyed(db, request.payload, together=True)
+            request.value = await submitting.submit_keyed(
+                db, request.payload, self._clock.now(), together=True, doubt=request.doubt
+            )
         for request in (*of[Kind.OTHER], *of[Kind.CLAIM]):
             request.value = await request.payload(db)
         if of[Kind.CLAIM] and ready > sum(len(request.value) for request in of[Kind.CLAIM]):

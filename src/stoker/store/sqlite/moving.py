@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from stoker.model.job import Job, Overrides
+from stoker.model.job import Job
+from stoker.store import columns
 from stoker.store.base import Kept
 from stoker.store.sqlite import rows
 from stoker.store.sqlite.connection import Connection
@@ -46,8 +47,8 @@ def _values(job: Job) -> tuple[Any, ...]:
     return (
         job.id, job.command, job.state, job.waits, job.priority, job.created, job.updated, job.run_at, job.expires,
         job.started, job.finished, job.attempt, job.fence, job.owner, job.user,
-        rows.pack(job.tags) if job.tags else None, job.key, job.unique,
-        None if job.progress is None else rows.pack(job.progress),
-        None if job.fault is None else rows.pack(job.fault), job.cancel,
-        None if job.overrides == Overrides() else rows.pack(job.overrides), job.input, job.output,
+        columns.pack_some(job.tags), job.key, job.unique,
+        columns.pack_some(job.progress),
+        columns.pack_some(job.fault), job.cancel,
+        columns.pack_some(job.overrides), job.input, job.output,
     )  # fmt: skip

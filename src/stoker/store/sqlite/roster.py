@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any, cast
 
 from stoker.model.node import Beat, Node
+from stoker.store import columns
 from stoker.store.base import NODES_KEPT
-from stoker.store.sqlite import rows
 from stoker.store.sqlite.connection import Connection
 
 
 def beat(db: Connection, beat: Beat, now: float) -> bool:
     """Write a heartbeat; whether the node's name is cordoned."""
     db.all(
-        "beat", beat.boot, beat.name, beat.host, beat.pid, beat.version, rows.pack(beat.labels), beat.slots,
+        "beat", beat.boot, beat.name, beat.host, beat.pid, beat.version, columns.pack(beat.labels), beat.slots,
         beat.running, now, beat.seconds,
     )  # fmt: skip
     db.all("forget_nodes", now - NODES_KEPT)
@@ -41,7 +41,7 @@ def _node(row: tuple[Any, ...]) -> Node:
         host=host,
         pid=pid,
         version=version,
-        labels=rows.tags(labels),
+        labels=columns.tags(labels),
         slots=slots,
         running=running,
         started=started,

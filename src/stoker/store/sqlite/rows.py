@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import msgspec
 
 from stoker.model.event import Event, EventKind
-from stoker.model.job import Claimed, Job, Overrides, Progress, State, Waits
-from stoker.model.outcome import Fault
+from stoker.model.job import Claimed, Job, State, Waits
+from stoker.store import columns
 from stoker.store.sqlite.connection import Row
-
-T = TypeVar("T")
-_NONE = Overrides()
-_overrides = msgspec.json.Decoder(Overrides)
-_tags = msgspec.json.Decoder(tuple[str, ...])
-_progress: msgspec.json.Decoder[Progress | None] = msgspec.json.Decoder(Progress)
-_fault: msgspec.json.Decoder[Fault | None] = msgspec.json.Decoder(Fault)
-
-
-def pack(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _read(decoder: msgspec.json.Decoder[T], text: str | None, otherwise: T) -> T:
-    """What a column holds. A row that somebody wrote by hand, and wrongly, is read without it: it must not keep all
-    others from being claimed or listed."""
-    if not text:
-        return otherwise
-    try:
-        return decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return otherwise
-
-
-def tags(text: str | None) -> tuple[str, ...]:
-    return _read(_tags, text, ())
 
 
 def claimed(row: Row) -> Claimed:
@@ -48,8 +22,8 @@ def claimed(row: Row) -> Claimed:
         attempt,
         fence,
         user,
-        _read(_tags, tags, ()),
-        _read(_overrides, overrides, _NONE),
+        columns.tags(tags),
+        columns.overrides(overrides),
         created,
         gate,
         round,
@@ -78,13 +52,13 @@ def job(row: Row) -> Job:
         fence=fence,
         owner=owner,
         user=user,
-        tags=_read(_tags, tags, ()),
+        tags=columns.tags(tags),
         key=gate,
         unique=unique,
-        progress=_read(_progress, progress, None),
-        fault=_read(_fault, fault, None),
+        progress=columns.progress(progress),
+        fault=columns.fault(fault),
         cancel=cancel,
-        overrides=_read(_overrides, overrides, _NONE),
+        overrides=columns.overrides(overrides),
         input=input,
         output=output,
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from stoker.model.job import Claimed, Waits
+from stoker.store import columns
 from stoker.store.base import Held, Quota, Report, Settlement
 from stoker.store.sqlite import gates, rows
 from stoker.store.sqlite.connection import Connection
@@ -75,7 +76,7 @@ def settle(db: Connection, settlements: Sequence[Settlement], now: float) -> lis
 
 def _settle(db: Connection, settlement: Settlement, now: float) -> bool:
     seq, fence, ending = settlement.seq, settlement.fence, settlement.ending
-    fault = None if ending.fault is None else rows.pack(ending.fault)
+    fault = columns.pack_some(ending.fault)
     if ending.again:
         assert ending.run_at is not None
         waits = Waits.TIME if ending.run_at > now else Waits.SLOT
@@ -102,7 +103,7 @@ def _report(db: Connection, item: Report, now: float) -> bool:
     if row is None:
         return False
     if item.progress is not None:
-        db.all("set_progress", item.seq, item.fence, rows.pack(item.progress), now)
+        db.all("set_progress", item.seq, item.fence, columns.pack(item.progress), now)
     for event in item.events:
         db.all("insert_event", item.seq, row[0], event.at, event.kind, event.data)
     return True

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import cast
 
 from stoker.model.errors import DuplicateJob, IdConflict, RequestError
-from stoker.model.job import OnDuplicate, Overrides, Submission, Submitted, Waits
+from stoker.model.job import OnDuplicate, Submission, Submitted, Waits
 from stoker.model.unique import unique_key
+from stoker.store.columns import pack_some
 from stoker.store.sqlite import gates
 from stoker.store.sqlite.connection import BAD_ROW, Connection
-from stoker.store.sqlite.rows import pack
-
-_NONE = Overrides()
 
 
 def submit(
@@ -49,7 +47,7 @@ def _insert(db: Connection, new: Submission, key: str | None, now: float) -> boo
     waits = Waits.TIME if run_at > now else gates.waits_for(db, new.key, new.key_limit)
     db.all(
         "insert_job", new.id, new.command, waits, new.priority, now, run_at, _expires(new, run_at), new.user,
-        new.key, new.key_limit, key, _tags(new), _overrides(new), new.input,
+        new.key, new.key_limit, key, pack_some(new.tags), pack_some(new.overrides), new.input,
     )  # fmt: skip
     return db.changes() == 1
 
@@ -60,14 +58,6 @@ def _run_at(new: Submission, now: float) -> float:
 
 def _expires(new: Submission, run_at: float) -> float | None:
     return None if new.expires is None else run_at + new.expires
-
-
-def _tags(new: Submission) -> str | None:
-    return pack(new.tags) if new.tags else None
-
-
-def _overrides(new: Submission) -> str | None:
-    return pack(new.overrides) if new.overrides != _NONE else None
 
 
 def _repeated(db: Connection, new: Submission) -> Submitted | Exception:
@@ -99,5 +89,5 @@ def _replace(db: Connection, job: str, new: Submission, now: float) -> None:
     waits = Waits.TIME if run_at > now else Waits.SLOT if new.key is None else Waits.KEY
     db.all(
         "replace_job", job, waits, new.priority, now, run_at, _expires(new, run_at), new.user,
-        new.key, new.key_limit, _tags(new), _overrides(new), new.input,
+        new.key, new.key_limit, pack_some(new.tags), pack_some(new.overrides), new.input,
     )  # fmt: skip

@@ -8,9 +8,9 @@ from typing import cast
 from stoker.model.errors import DuplicateJob, WrongState
 from stoker.model.job import Job, Waits
 from stoker.model.outcome import Fault
+from stoker.store.columns import pack
 from stoker.store.sqlite import gates, reading
 from stoker.store.sqlite.connection import Connection, Row
-from stoker.store.sqlite.rows import pack
 
 
 def promote(db: Connection, now: float) -> float | None:

@@ -65,66 +65,80 @@ $$;
 
 CREATE FUNCTION stoker.put(
   ids text[], commands text[], inputs bytea[], priorities integer[], run_ats timestamptz[], expiries float8[],
-  users text[], tag_lists text[], overrides text[], wake boolean,
-  OUT n integer, OUT answer text, OUT ready boolean
+  users text[], tag_lists text[], overrides text[], since timestamptz, wake boolean,
+  OUT n integer, OUT answer text, OUT ready integer
 ) RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
--- Store jobs without unique or concurrency keys, in order. ``answer``: 'created', 'same' (it was there), 'conflict'.
+-- Store jobs without unique or concurrency keys, in order. A row for each that was not stored: its place, and 'same' (it
+-- was there) or 'conflict'; and at last one with the place 0 and how many can run at once. None of the ids was in use
+-- before ``since``; NULL says that they were made for this and never were.
 DECLARE
   moment timestamptz := stoker.now();
   made text[];
-  due text[];
   back text[];
 BEGIN
-  WITH stored AS (
+  IF cardinality(ids) = 1 THEN
     INSERT INTO stoker.jobs (id, command, state, waits, priority, created, updated, run_at, expires, "user", tags,
                              overrides, input)
-    SELECT g.id, g.command, 'new', CASE WHEN g.run_at > moment THEN 'time' ELSE 'slot' END, g.priority, moment, moment,
-           greatest(g.run_at, moment), greatest(g.run_at, moment) + make_interval(secs => g.expiry), g.who,
-           g.tags::text[], g.override, g.input
-    FROM unnest(ids, commands, inputs, priorities, run_ats, expiries, users, tag_lists, overrides)
-      AS g (id, command, input, priority, run_at, expiry, who, tags, override)
-    ON CONFLICT ON CONSTRAINT jobs_id DO NOTHING
-    RETURNING jobs.id, jobs.waits
-  )
-  SELECT array_agg(s.id), array_agg(s.id) FILTER (WHERE s.waits = 'slot') INTO made, due FROM stored s;
+    VALUES (ids[1], commands[1], 'new', CASE WHEN run_ats[1] > moment THEN 'time' ELSE 'slot' END, priorities[1], moment,
+            moment, greatest(run_ats[1], moment), greatest(run_ats[1], moment) + make_interval(secs => expiries[1]),
+            users[1], tag_lists[1]::text[], overrides[1], inputs[1])
+    ON CONFLICT ON CONSTRAINT jobs_id DO NOTHING;
+    IF FOUND THEN
+      made := ids;
+      ready := CASE WHEN run_ats[1] > moment THEN 0 ELSE 1 END;
+    END IF;
+  ELSE
+    WITH stored AS (
+      INSERT INTO stoker.jobs (id, command, state, waits, priority, created, updated, run_at, expires, "user", tags,
+                               overrides, input)
+      SELECT g.id, g.command, 'new', CASE WHEN g.run_at > moment THEN 'time' ELSE 'slot' END, g.priority, moment, moment,
+             greatest(g.run_at, moment), greatest(g.run_at, moment) + make_interval(secs => g.expiry), g.who,
+             g.tags::text[], g.override, g.input
+      FROM unnest(ids, commands, inputs, priorities, run_ats, expiries, users, tag_lists, overrides)
+        AS g (id, command, input, priority, run_at, expiry, who, tags, override)
+      ON CONFLICT ON CONSTRAINT jobs_id DO NOTHING
+      RETURNING jobs.id, jobs.waits
+    )
+    SELECT array_agg(s.id), count(*) FILTER (WHERE s.waits = 'slot') INTO made, ready FROM stored s;
+  END IF;
 
   -- The insert waited for whoever was moving one of these ids to its end; this is a new snapshot, which sees where to.
-  back := stoker.ended_among(made);
+  IF since IS NOT NULL THEN
+    back := stoker.ended_among(made, since);
+  END IF;
   IF back IS NOT NULL THEN
     DELETE FROM stoker.jobs j WHERE j.id = ANY (back);
     SELECT array_agg(m) INTO made FROM unnest(made) m WHERE m <> ALL (back);
-    SELECT array_agg(m) INTO due FROM unnest(due) m WHERE m <> ALL (back);
+    SELECT count(*) INTO ready FROM unnest(made) m JOIN stoker.jobs j ON j.id = m WHERE j.waits = 'slot';
   END IF;
-  IF wake AND due IS NOT NULL THEN
+  IF wake AND ready > 0 THEN
     PERFORM stoker.wake('jobs');
   END IF;
-
-  IF cardinality(made) = cardinality(ids) THEN
-    RETURN QUERY SELECT g.n::integer, 'created', g.run_at IS NULL OR g.run_at <= moment
-      FROM unnest(run_ats) WITH ORDINALITY AS g (run_at, n);
-    RETURN;
+  IF coalesce(cardinality(made), 0) < cardinality(ids) THEN
+    RETURN QUERY
+      SELECT g.n::integer, stoker.same_as(g.id, g.command, g.input), 0
+      FROM unnest(ids, commands, inputs) WITH ORDINALITY AS g (id, command, input, n)
+      WHERE (g.id = ANY (made) AND g.n = array_position(ids, g.id)) IS NOT TRUE;
   END IF;
-  RETURN QUERY
-    SELECT g.n::integer,
-           CASE WHEN g.id = ANY (made) AND g.n = array_position(ids, g.id) THEN 'created'
-                ELSE stoker.same_as(g.id, g.command, g.input) END,
-           coalesce(g.id = ANY (due), false)
-    FROM unnest(ids, commands, inputs) WITH ORDINALITY AS g (id, command, input, n);
+  n := 0;
+  answer := '';
+  ready := coalesce(ready, 0);
+  RETURN NEXT;
 END
 $$;
 
-CREATE FUNCTION stoker.ended_among(ids text[]) RETURNS text[]
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION stoker.ended_among(ids text[], since timestamptz) RETURNS text[]
+LANGUAGE plpgsql VOLATILE -- called under the settings of whoever stores
 AS $$
--- Those that have ended. The floor leaves out the days before the oldest of them was made.
-DECLARE
-  since timestamptz := stoker.floor_of(ids);
+-- Those that have ended, not looking at the days before ``since``.
 BEGIN
+  IF cardinality(ids) = 1 THEN
+    RETURN (SELECT ids FROM stoker.ended e WHERE e.id = ids[1] AND e.finished >= since LIMIT 1);
+  END IF;
   RETURN (SELECT array_agg(e.id) FROM unnest(ids) i
           CROSS JOIN LATERAL (SELECT x.id FROM stoker.ended x WHERE x.id = i AND x.finished >= since LIMIT 1) e);
 END
@@ -171,7 +185,7 @@ BEGIN
   PERFORM stoker.lock_keys('gate', ARRAY[new_gate]);
   -- its own id first: a submission sent again stays the same job, whoever has the key by now
   IF key IS NOT NULL AND NOT EXISTS (SELECT FROM stoker.jobs j WHERE j.id = new_id)
-     AND stoker.ended_among(ARRAY[new_id]) IS NULL THEN
+     AND stoker.ended_among(ARRAY[new_id], stoker.floor_of(ARRAY[new_id])) IS NULL THEN
     SELECT u.job, j.state, j.gate INTO there
     FROM stoker.unique_keys u LEFT JOIN stoker.jobs j ON j.id = u.job
     WHERE u.key = put_one.key AND (u.until > moment OR (u.until IS NULL AND j.id IS NOT NULL));
@@ -204,7 +218,7 @@ BEGIN
           new_input)
   ON CONFLICT ON CONSTRAINT jobs_id DO NOTHING
   RETURNING waits = 'slot' INTO ready;
-  IF FOUND AND stoker.ended_among(ARRAY[new_id]) IS NOT NULL THEN
+  IF FOUND AND stoker.ended_among(ARRAY[new_id], stoker.floor_of(ARRAY[new_id])) IS NOT NULL THEN
     DELETE FROM stoker.jobs j WHERE j.id = new_id;
     ready := NULL;
   END IF;

@@ -78,6 +78,9 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off S
 AS $$
 -- Write endings whose fence is still the job's newest; the places in the arrays of those that were. No pair of seq and
 -- fence may come twice.
+--
+-- Here and below a job is found by its seq and nothing else: "IS NOT DISTINCT FROM" keeps the planner from the partial
+-- index of running jobs, which looks cheap to it when a million wait (measured: a settle of 165 jobs took 84 ms, not 4).
 DECLARE
   moment timestamptz := stoker.now();
   gates text[];
@@ -85,19 +88,22 @@ DECLARE
   free text[];
   ready boolean;
 BEGIN
-  -- keys before rows: everybody who needs both takes them in this order
-  SELECT array_agg(DISTINCT j.gate) INTO gates FROM unnest(seqs) s JOIN stoker.jobs j ON j.seq = s WHERE j.gate IS NOT NULL;
-  IF gates IS NOT NULL THEN
-    PERFORM stoker.lock_keys('gate', gates);
+  -- keys before rows: everybody who needs both takes them in this order; most stores have no job with a key at all
+  IF EXISTS (SELECT FROM stoker.jobs j WHERE j.gate IS NOT NULL) THEN
+    SELECT array_agg(DISTINCT j.gate) INTO gates FROM unnest(seqs) s JOIN stoker.jobs j ON j.seq = s WHERE j.gate IS NOT NULL;
+    IF gates IS NOT NULL THEN
+      PERFORM stoker.lock_keys('gate', gates);
+    END IF;
   END IF;
 
-  WITH locked AS MATERIALIZED (
-    SELECT j.seq, j.cancel, j.gate, g.n, g.state, g.attempt, g.run_at, g.output, g.fault,
-           g.state = 'new' AND j.cancel IS NULL AS again
-    FROM unnest(seqs, fences, states, attempts, run_ats, outputs, faults) WITH ORDINALITY
+  WITH given AS (
+    SELECT * FROM unnest(seqs, fences, states, attempts, run_ats, outputs, faults) WITH ORDINALITY
       AS g (seq, fence, state, attempt, run_at, output, fault, n)
-    JOIN stoker.jobs j ON j.seq = g.seq
-    WHERE j.fence = g.fence AND j.state = 'running'
+  ), locked AS MATERIALIZED (
+    -- what is to go on must not be cancelled meanwhile; what ends is decided by its own DELETE
+    SELECT g.*, j.cancel IS NULL AS again
+    FROM given g JOIN stoker.jobs j ON j.seq = g.seq
+    WHERE g.state = 'new' AND j.fence = g.fence AND j.state IS NOT DISTINCT FROM 'running'
     ORDER BY j.seq FOR UPDATE OF j
   ), back AS (
     -- it has had its slot, so it expires no more
@@ -105,13 +111,17 @@ BEGIN
     SET state = 'new', waits = CASE WHEN l.run_at > moment THEN 'time' ELSE 'slot' END, run_at = l.run_at,
         fault = l.fault, attempt = l.attempt, updated = moment, expires = NULL, owner = NULL, lease_until = NULL
     FROM locked l WHERE j.seq = l.seq AND l.again
-    RETURNING j.waits
+    RETURNING j.waits, j.run_at, j.gate, l.n
   ), gone AS (
     -- once somebody asked to cancel it, it ends so
-    DELETE FROM stoker.jobs j USING locked l WHERE j.seq = l.seq AND NOT l.again
+    DELETE FROM stoker.jobs j
+    USING (SELECT g.* FROM given g WHERE g.state <> 'new'
+           UNION ALL SELECT l.seq, l.fence, l.state, l.attempt, l.run_at, l.output, l.fault, l.n FROM locked l
+           WHERE NOT l.again) l
+    WHERE j.seq = l.seq AND j.fence = l.fence AND j.state IS NOT DISTINCT FROM 'running'
     RETURNING j.seq, j.id, j.command, j.waits, j.priority, l.attempt, j.fence, j.round, j.created, j.run_at, j.expires,
               j.started, j."user", j.gate, j.gate_limit, j.unique_key, j.tags, j.overrides, j.progress, j.input,
-              j.cancel, l.state, l.output, l.fault
+              j.cancel, l.state, l.output, l.fault, l.n
   ), kept AS (
     INSERT INTO stoker.ended (seq, id, command, state, waits, priority, attempt, fence, round, created, updated, run_at,
                               expires, started, finished, "user", gate, gate_limit, unique_key, tags, overrides,
@@ -124,10 +134,11 @@ BEGIN
            CASE WHEN g.cancel IS NULL THEN g.output END, g.input
     FROM gone g
   )
-  SELECT array_agg(l.n::integer),
-         array_agg(DISTINCT l.gate) FILTER (WHERE l.gate IS NOT NULL AND NOT (l.again AND l.run_at <= moment)),
-         (SELECT bool_or(b.waits = 'slot') FROM back b)
-  INTO mine, free, ready FROM locked l;
+  SELECT array_agg(x.n::integer), array_agg(DISTINCT x.gate) FILTER (WHERE x.gate IS NOT NULL AND x.free),
+         coalesce(bool_or(x.ready), false)
+  INTO mine, free, ready
+  FROM (SELECT g.n, g.gate, true AS free, false AS ready FROM gone g
+        UNION ALL SELECT b.n, b.gate, b.run_at > moment, b.waits = 'slot' FROM back b) x;
 
   IF free IS NOT NULL THEN
     ready := stoker.release(free) > 0 OR ready;
@@ -159,7 +170,7 @@ BEGIN
     SELECT j.seq, j.attempt, g.n::integer, g.progress
     FROM unnest(seqs, fences, progresses) WITH ORDINALITY AS g (seq, fence, progress, n)
     JOIN stoker.jobs j ON j.seq = g.seq
-    WHERE j.fence = g.fence AND j.state = 'running'
+    WHERE j.fence = g.fence AND j.state IS NOT DISTINCT FROM 'running'
     ORDER BY j.seq FOR NO KEY UPDATE OF j
   ), newest AS (
     UPDATE stoker.jobs j SET progress = l.progress, updated = moment
@@ -191,7 +202,7 @@ BEGIN
   WITH locked AS MATERIALIZED (
     SELECT j.seq, g.n::integer FROM unnest(seqs, fences) WITH ORDINALITY AS g (seq, fence, n)
     JOIN stoker.jobs j ON j.seq = g.seq
-    WHERE j.fence = g.fence AND j.state = 'running' AND j.owner = of_owner
+    WHERE j.fence = g.fence AND j.state IS NOT DISTINCT FROM 'running' AND j.owner = of_owner
     ORDER BY j.seq FOR NO KEY UPDATE OF j
   ), done AS (
     UPDATE stoker.jobs j SET lease_until = moment + make_interval(secs => lease) FROM locked l WHERE j.seq = l.seq

@@ -66,7 +66,8 @@ $$;
 CREATE FUNCTION stoker.drop_day(parent text, before timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '300ms'
 AS $$
--- Drop the oldest day that is kept no longer; how many rows went. Events of jobs that have not ended are kept.
+-- Drop the oldest day that is kept no longer; how many rows went, NULL when there was none or it is being read. Events of
+-- jobs that have not ended are kept.
 DECLARE
   name text;
   went bigint := 0;
@@ -74,7 +75,7 @@ DECLARE
 BEGIN
   SELECT o INTO name FROM stoker.old_days(parent, before) o LIMIT 1;
   IF NOT FOUND THEN
-    RETURN 0;
+    RETURN NULL;
   END IF;
   EXECUTE format('SELECT count(*) FROM stoker.%I', name) INTO went;
   EXECUTE format('ALTER TABLE stoker.%I DETACH PARTITION stoker.%I', parent, name);
@@ -89,7 +90,7 @@ BEGIN
   EXECUTE format('DROP TABLE stoker.%I', name);
   RETURN went - moved;
 EXCEPTION WHEN lock_not_available THEN
-  RETURN 0;
+  RETURN NULL;
 END
 $$;
 
@@ -101,16 +102,26 @@ DECLARE
   moment timestamptz := stoker.now();
   jobs_before timestamptz := moment - make_interval(secs => least(keep_jobs, 3e9));
   events_before timestamptz := moment - make_interval(secs => least(keep_events, 3e9));
+  parent text;
   ids text[];
-  went bigint;
-  deleted bigint := 0;
+  one bigint;
+  went bigint := 0;
+  deleted bigint;
 BEGIN
   IF NOT pg_try_advisory_xact_lock(hashtextextended('stoker_' || 'purge', 0)) THEN
     RETURN 0;
   END IF;
   PERFORM stoker.make_days();
   DELETE FROM stoker.nodes n WHERE n.heartbeat < moment - interval '1 day';
-  went := stoker.drop_day('ended', jobs_before) + stoker.drop_day('events', events_before);
+  FOREACH parent IN ARRAY ARRAY['ended', 'events'] LOOP
+    deleted := 0;
+    WHILE deleted < most LOOP
+      one := stoker.drop_day(parent, CASE parent WHEN 'ended' THEN jobs_before ELSE events_before END);
+      EXIT WHEN one IS NULL;
+      deleted := deleted + one;
+    END LOOP;
+    went := went + deleted;
+  END LOOP;
   WITH gone AS (
     DELETE FROM stoker.ended_rest e
     WHERE e.ctid = ANY (ARRAY(SELECT x.ctid FROM stoker.ended_rest x WHERE x.finished < jobs_before LIMIT most))
@@ -125,10 +136,7 @@ BEGIN
   WHERE e.ctid = ANY (ARRAY(SELECT x.ctid FROM stoker.events_rest x WHERE x.stored < events_before
                             AND NOT EXISTS (SELECT FROM stoker.jobs j WHERE j.seq = x.job) LIMIT most));
   GET DIAGNOSTICS deleted = ROW_COUNT;
-  -- a day at a time: with more of them left, the caller is to come again
-  RETURN greatest(went, deleted, CASE WHEN went > 0 AND (
-    EXISTS (SELECT FROM stoker.old_days('ended', jobs_before)) OR EXISTS (SELECT FROM stoker.old_days('events', events_before))
-  ) THEN most ELSE 0 END);
+  RETURN greatest(went, deleted);
 END
 $$;
 
