@@ -151,6 +151,8 @@ class Wake(StrEnum):
     """A running job is to be cancelled, something was paused or resumed, a node cordoned or freed."""
 
 
+PATIENCE = 10.0
+"""Seconds that whoever asks something waits for a server that does not answer."""
 NODES_KEPT = 86400.0
 """Seconds that a silent node stays on the roster."""
 
@@ -161,8 +163,9 @@ class Store(Protocol):
     shared: bool
     """Whether several daemons may work on this store at one time."""
 
-    async def open(self) -> None:
-        """Make ready: create or migrate the tables. Idempotent."""
+    async def open(self, patience: float = PATIENCE) -> None:
+        """Make ready: create or migrate the tables. Idempotent. A server that does not answer is tried for so many
+        seconds (``math.inf``: for ever); one that refuses us is not."""
 
     async def close(self) -> None:
         """Write what is pending and let go. Idempotent; safe unopened."""

@@ -19,7 +19,7 @@ import asyncpg
 import structlog
 
 from stoker.model.clock import Clock
-from stoker.model.errors import StoreError, StoreUnavailable
+from stoker.model.errors import StokerError, StoreError, StoreUnavailable
 from stoker.store.postgres import rows
 from stoker.store.postgres.errors import Trouble, translated, trouble
 from stoker.store.postgres.statements import named
@@ -106,6 +106,8 @@ class Session:
         self._aloud = aloud
         self._db: Db | None = None
         self._pid = os.getpid()
+        self.failure: StokerError | None = None
+        """Why there is no connection, while one is tried for."""
 
     @property
     def up(self) -> bool:
@@ -125,7 +127,7 @@ class Session:
                 self._db = await self._connected()
                 break
             except Exception as error:
-                failure = translated(error, self.address)
+                failure = self.failure = translated(error, self.address)
                 if end is not None and (trouble(error) is not Trouble.LOST or self._clock.mono() >= end):
                     raise failure from None
             tries += 1
@@ -134,6 +136,7 @@ class Session:
             # full jitter: many daemons must not come back in one moment
             pause = random.uniform(0, min(BACKOFF_MAX, BACKOFF * 2 ** min(tries, 16)))
             await asyncio.sleep(pause if end is None else min(pause, max(0.0, end - self._clock.mono())))
+        self.failure = None
         if tries and self._aloud:
             log.info("Connected successfully", session=self.role, tries=tries)
         return self._db

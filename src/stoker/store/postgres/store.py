@@ -10,13 +10,26 @@ from stoker.model.clock import Clock, SystemClock
 from stoker.model.event import Event
 from stoker.model.job import Claimed, Job, Submission, Submitted
 from stoker.model.node import Beat, Node
-from stoker.store.base import CommandStats, Counts, Cursor, Filter, Held, Kept, News, Quota, Report, Settlement, Wake
+from stoker.store.base import (
+    PATIENCE,
+    CommandStats,
+    Counts,
+    Cursor,
+    Filter,
+    Held,
+    Kept,
+    News,
+    Quota,
+    Report,
+    Settlement,
+    Wake,
+)
 from stoker.store.postgres import migrating, moving, reading, roster, running, submitting, upkeep
 from stoker.store.postgres.clock import ServerClock
 from stoker.store.postgres.listener import Listener
 from stoker.store.postgres.session import Db, Readers, Session
 from stoker.store.postgres.url import parse
-from stoker.store.postgres.writer import PATIENCE, Kind, Writer
+from stoker.store.postgres.writer import Kind, Writer
 
 READERS = 2
 
@@ -42,10 +55,10 @@ class PostgresStore:
         self._open = False
         self._own: int | None = None
 
-    async def open(self) -> None:
+    async def open(self, patience: float = PATIENCE) -> None:
         if self._open:
             return
-        await self._session.db(PATIENCE)
+        await self._session.db(patience)
         self._open = True
         self._writer.start()
         if self._listener is not None:

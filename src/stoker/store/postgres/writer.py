@@ -27,7 +27,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import IntEnum
 from typing import Any
 
-from stoker.model.errors import RequestError, StoreUnavailable
+from stoker.model.errors import RequestError, StokerError, StoreUnavailable
+from stoker.store.base import PATIENCE
 from stoker.store.postgres import running, submitting
 from stoker.store.postgres.clock import ServerClock
 from stoker.store.postgres.errors import Trouble, translated, trouble
@@ -36,7 +37,6 @@ from stoker.store.postgres.session import Db, Session
 GROUP_MAX = 500
 """Requests in one transaction at most: bounds how long a stop, or the next in line, has to wait."""
 ROWS_MAX = 5000
-PATIENCE = 10.0
 AGAIN_MAX = 5
 """How often a deadlock, or a plan that became invalid, is tried once more."""
 
@@ -94,6 +94,9 @@ class Writer:
         self._connecting: asyncio.Task[Db] | None = None
         self._closing = False
         self._committing = False
+        self._failure: StokerError | None = None
+        """Why the connection was lost that was there last; None while all goes well."""
+        self._silence = f"{session.address.text} does not answer; the daemon goes on trying"
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="stoker-writer")
@@ -163,6 +166,7 @@ class Writer:
                     self._refuse(part, error)
                     return
             else:
+                self._failure = None
                 for request in part:
                     if not request.future.done():
                         request.future.set_result(request.value)
@@ -187,14 +191,14 @@ class Writer:
         late = self._clock.mono() - self._patience
         for request in requests:
             if request.born <= late:
-                request.fail(
-                    StoreUnavailable(f"{self._session.address.text} does not answer; the daemon goes on trying")
-                )
+                # the last thing that went wrong says why, where anything was said
+                why = self._session.failure or self._failure
+                request.fail(type(why)(why.message) if why is not None else StoreUnavailable(self._silence))
 
     def _lost(self, part: list[Request], error: Exception) -> None:
         """The connection went away under these."""
         self._session.drop()
-        failure = translated(error, self._session.address)
+        failure = self._failure = translated(error, self._session.address)
         for request in part:
             if self._committing:
                 request.doubt = True

@@ -10,7 +10,20 @@ from stoker.model.clock import Clock, SystemClock
 from stoker.model.event import Event
 from stoker.model.job import Claimed, Job, Submission, Submitted
 from stoker.model.node import Beat, Node
-from stoker.store.base import CommandStats, Counts, Cursor, Filter, Held, Kept, News, Quota, Report, Settlement, Wake
+from stoker.store.base import (
+    PATIENCE,
+    CommandStats,
+    Counts,
+    Cursor,
+    Filter,
+    Held,
+    Kept,
+    News,
+    Quota,
+    Report,
+    Settlement,
+    Wake,
+)
 from stoker.store.sqlite import moving, reading, roster, running, submitting, upkeep
 from stoker.store.sqlite.connection import Connection
 from stoker.store.sqlite.writer import Worker
@@ -36,7 +49,7 @@ class SqliteStore:
     def _open_reader(self) -> Connection:
         return Connection(self.path, writing=False)
 
-    async def open(self) -> None:
+    async def open(self, patience: float = PATIENCE) -> None:
         if not self._open:
             await self._writer.start()
             await self._reader.start()
