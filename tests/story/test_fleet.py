@@ -321,7 +321,7 @@ def test_an_idle_node_asks_little(fresh_postgres: Any, enlist: Enlist) -> None:
     fleet = enlist(server)
     daemon = fleet.node("a", *APPS, look=5, lease=30)
     daemon.client.call("fleet.where")
-    seconds = scaled(12, 10)
+    seconds = scaled(10, 10)
     calls = (
         "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid "
         f"WHERE d.datname = '{fleet.database}'"
