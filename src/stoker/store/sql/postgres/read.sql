@@ -10,14 +10,15 @@ FROM stoker.ended WHERE id = $1 AND finished >= (SELECT stoker.floor_of(ARRAY[$1
 LIMIT 1;
 
 -- name: jobs
--- A page of jobs, newest first. The condition is put in by the driver from a fixed set.
-SELECT seq, id, command, state, waits, priority, created, updated, run_at, expires, started, finished, attempt, fence,
-       owner, "user", tags, gate, unique_key, progress, fault, cancel, overrides, input, output
-FROM stoker.jobs WHERE {condition}
+-- A page of jobs, newest first: of the hot and of the ended ones each its newest, by their indexes. The condition is put
+-- in by the driver from a fixed set.
+(SELECT seq, id, command, state, waits, priority, created, updated, run_at, expires, started, finished, attempt, fence,
+        owner, "user", tags, gate, unique_key, progress, fault, cancel, overrides, input, output
+ FROM stoker.jobs WHERE {condition} ORDER BY seq DESC LIMIT {limit})
 UNION ALL
-SELECT seq, id, command, state, waits, priority, created, updated, run_at, expires, started, finished, attempt, fence,
-       owner, "user", tags, gate, unique_key, progress, fault, cancel, overrides, input, output
-FROM stoker.ended WHERE {condition}
+(SELECT seq, id, command, state, waits, priority, created, updated, run_at, expires, started, finished, attempt, fence,
+        owner, "user", tags, gate, unique_key, progress, fault, cancel, overrides, input, output
+ FROM stoker.ended WHERE {condition} ORDER BY seq DESC LIMIT {limit})
 ORDER BY seq DESC LIMIT {limit};
 
 -- name: places
