@@ -164,10 +164,11 @@ def test_a_database_from_a_newer_version(make: Make) -> None:
     daemon = make("ledgered", begin=False)
     id = daemon.client.submit("led.work").id
     with ledger.writing(daemon.store) as db:
+        ((version,),) = db.execute("PRAGMA user_version").fetchall()
         db.execute("PRAGMA user_version = 999")
     refused(daemon, STORE, "newer Stoker", "999")
     with ledger.writing(daemon.store) as db:
-        db.execute("PRAGMA user_version = 1")
+        db.execute(f"PRAGMA user_version = {version}")
     daemon.start()
     assert daemon.client.job(id).wait(20).status == "completed"
 

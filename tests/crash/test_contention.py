@@ -93,7 +93,7 @@ def test_a_stranger_holds_it_longer_than_anybody_waits(make: Make) -> None:
             answer = raw.call(1, "submit", command="led.work")
         assert (answer["type"], answer["code"]) == ("error", "store_busy")
         assert "is locked by another program" in answer["message"]
-        until(lambda: "an ending could not be written; trying again" in daemon.log())
+        until(lambda: "endings could not be written; trying again" in daemon.log())
         assert running.status() == "running"
         stranger.execute("ROLLBACK")
     assert running.wait(20).attempt == 1

@@ -190,7 +190,7 @@ def test_a_full_disk(make: Make) -> None:
         assert refused["code"] == "store_full"
         assert "is full; free some space" in refused["message"]
         daemon.open_gate("disk")
-        until(lambda: "an ending could not be written; trying again" in daemon.log())
+        until(lambda: "endings could not be written; trying again" in daemon.log())
         router = daemon.router
         grow("60m")
         for id in ids:

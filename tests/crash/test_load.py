@@ -72,6 +72,7 @@ def test_killed_again_and_again_under_load(make: Make, role: str) -> None:
 
 def test_everything_killed_at_once_under_load(make: Make) -> None:
     """D7: as when the machine goes down: started again on the same folder it does what it had promised."""
+    servers = {one.pid for one in below(os.getpid())}
     daemon = make("ledgered", consumers_max=3)
     ids: list[str] = []
     rounds = scaled(2)
@@ -81,7 +82,7 @@ def test_everything_killed_at_once_under_load(make: Make) -> None:
         before = ends(daemon)
         until(lambda before=before: ends(daemon) > before + 3)  # type: ignore[misc]
         daemon.kill()
-        assert below(os.getpid()) == []
+        assert {one.pid for one in below(os.getpid())} <= servers
         daemon.start()
     until(lambda: not ledger.unfinished(daemon.store, ids), 60)
     ledger.check(daemon.folder, daemon.store, ids, faults=rounds, expect="completed")

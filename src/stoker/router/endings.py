@@ -78,29 +78,33 @@ class Endings:
 
     def _begin(self) -> None:
         batch, self._batch = self._batch, []
-        task = asyncio.get_running_loop().create_task(self._write(batch, self._ask(batch)))
+        reports = [one.report for one in batch if one.report is not None]
+        task = asyncio.get_running_loop().create_task(self._write(batch, reports, self._ask(batch, reports)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._on_room()
 
-    def _ask(self, batch: list[Closed]) -> asyncio.Future[list[list[bool] | BaseException]]:
+    def _ask(self, batch: list[Closed], reports: list[Report]) -> asyncio.Future[list[list[bool] | BaseException]]:
         """Hand them to the store: what was said and how it ended share one commit, and the next claim's."""
         failpoint.hit("before-settle")
-        reports = [one.report for one in batch if one.report is not None]
         settlements = [Settlement(one.job.seq, one.job.fence, one.ending) for one in batch]
         asked = [self._store.report(reports)] if reports else []
         return asyncio.gather(*asked, self._store.settle(settlements), return_exceptions=True)
 
-    async def _write(self, batch: list[Closed], writing: asyncio.Future[list[list[bool] | BaseException]]) -> None:
+    async def _write(
+        self, batch: list[Closed], reports: list[Report], writing: asyncio.Future[list[list[bool] | BaseException]]
+    ) -> None:
         while True:
-            *lost, taken = await writing
-            if lost and isinstance(lost[0], BaseException):
-                log.error("what jobs said at their end is lost", jobs=len(batch), error=str(lost[0]))
+            *said, taken = await writing
+            if said and not isinstance(said[0], BaseException):
+                reports = []  # written once; the endings may have to be tried again
             if not isinstance(taken, BaseException):
                 break
             log.error("endings could not be written; trying again", jobs=len(batch), error=str(taken))
             await asyncio.sleep(AGAIN)
-            writing = self._ask(batch)
+            writing = self._ask(batch, reports)
+        if reports:
+            log.error("what jobs said at their end is lost", jobs=len(reports), error=str(said[0]))
         failpoint.hit("after-settle")
         for one, ours in zip(batch, taken, strict=True):
             self.held.discard(one.held)
