@@ -8,7 +8,6 @@ project finds its daemon, and two projects never meet.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 import types
 import typing
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 
 from stoker.model import quantities
+from stoker.model.addresses import without_password
 from stoker.model.errors import SettingsError
 
 FILE = "stoker.toml"
@@ -71,14 +71,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def store_shown(self) -> str:
         """The store's address for people and logs, without its password."""
-        return _PASSWORD.sub(r"\1***", self.store)
+        return self.store if self.store_path is not None else without_password(self.store)
 
     @property
     def socket_path(self) -> Path:
         return Path(self.socket.removeprefix("unix://"))
 
-
-_PASSWORD = re.compile(r"((?:^\w+://[^/?#@:]*:)(?=[^/?#]*@)|[?&]password=)[^@&]+(?=[@&]|$)")
 
 FIXED = frozenset({"root", "store", "socket", "listen", "prefix", "node", "log_file", "log_format", "log_level"})
 """Settings that only a restart changes."""

@@ -11,9 +11,10 @@ time is over), write it, and only then let go of the store.
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -110,10 +111,11 @@ class Router:
 
         Raises :class:`AppError` or a StoreError when it cannot begin.
         """
-        await self.store.open()
+        if not await self._unless_leaving(self.store.open(math.inf)):
+            return
         self.claimer.paused = await self.store.pauses()
         await self.member.beat()
-        if not await self._first_zygote():
+        if not await self._unless_leaving(self._new_zygote()):
             return
         await self.keeper.reap()
         await self.desk.settled()
@@ -183,19 +185,20 @@ class Router:
 
     # ── zygotes ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _first_zygote(self) -> bool:
-        """False when asked to leave before the application was loaded, which may take as long as it likes."""
-        loading = asyncio.ensure_future(self._new_zygote())
+    async def _unless_leaving(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do what may take as long as it likes (a server that is not there yet, an application that loads); False when
+        asked to leave before it was done."""
+        doing = asyncio.ensure_future(work)
         leaving = asyncio.ensure_future(self._leave.wait())
         try:
-            await asyncio.wait({loading, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             leaving.cancel()
-        if not loading.done():
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
+        if not doing.done():
+            doing.cancel()
+            await asyncio.gather(doing, return_exceptions=True)
             return False
-        await loading
+        await doing
         return True
 
     async def _new_zygote(self) -> None:
