@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from stoker import JobHandle
-from tests.daemon import Daemon, until
+from tests.daemon import until
 from tests.story.conftest import Make
 from tests.terminal import answer, typed
 

@@ -22,8 +22,8 @@ EMPTY = msgspec.Raw(b"{}")
 
 class Request(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a client asks for. None means: as the command says. ``delay`` and ``expires`` are seconds, ``at`` is
-    seconds since the epoch. ``checked`` is the fingerprint of the type the input was already checked against. ``fresh`` says that
-    ``id`` was made for this request, which is sent for the first time: so nobody need look whether it was used."""
+    seconds since the epoch. ``checked`` is the fingerprint of the type the input was already checked against. ``fresh``
+    says that ``id`` was made for this request, which is sent for the first time: nobody need look if it was used."""
 
     command: str
     input: msgspec.Raw = EMPTY
