@@ -11,9 +11,7 @@ import itertools
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,6 +19,7 @@ import pytest
 
 from tests import ledger
 from tests.daemon import Daemon, below, process, until
+from tests.kept import scratch
 from tests.ledger import Row
 from tests.postgres import Server
 
@@ -34,7 +33,7 @@ class Fleet:
     def __init__(self, server: Server, **settings: Any) -> None:
         self.server = server
         self.database = f"fleet_{os.getpid()}_{next(_numbers)}"
-        self.folder = Path(tempfile.mkdtemp(prefix="fl-", dir="/tmp"))
+        self.folder = scratch("fleet")
         self.nodes: list[Daemon] = []
         self.settings = settings
         self._db: psycopg.Connection[Any] | None = None

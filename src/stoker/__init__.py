@@ -12,9 +12,11 @@
 Run ``stoker up module:notebook`` and, from anywhere, ``process_source.submit("report.pdf")``.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from stoker._version import __version__
+from stoker.client import inline
 from stoker.client.product import Product, command
 from stoker.client.sync import Client, JobHandle
 from stoker.model.command import Backoff
@@ -25,16 +27,22 @@ from stoker.run.context import Context
 
 if TYPE_CHECKING:
     from stoker.client.aio import AsyncClient, AsyncJobHandle
+    from stoker.client.dispatch import Dispatcher, dispatch, dispatch_to_worker, has_worker
+    from stoker.client.errand import Dispatched
     from stoker.client.transaction import asubmit_in, submit_in
+    from stoker.wire.buffer import Buffer
 
 __all__ = [
     "AsyncClient",
     "AsyncJobHandle",
     "Backoff",
+    "Buffer",
     "Cancel",
     "CancelRequested",
     "Client",
     "Context",
+    "Dispatched",
+    "Dispatcher",
     "InvalidInput",
     "JobCancelled",
     "JobFailed",
@@ -49,18 +57,38 @@ __all__ = [
     "__version__",
     "asubmit_in",
     "command",
+    "dispatch",
+    "dispatch_to_worker",
+    "has_worker",
     "submit_in",
 ]
 
 
+_LATE = {
+    "AsyncClient": "stoker.client.aio",
+    "AsyncJobHandle": "stoker.client.aio",
+    "Buffer": "stoker.wire.buffer",
+    "Dispatched": "stoker.client.errand",
+    "Dispatcher": "stoker.client.dispatch",
+    "asubmit_in": "stoker.client.transaction",
+    "dispatch": "stoker.client.dispatch",
+    "dispatch_to_worker": "stoker.client.dispatch",
+    "has_worker": "stoker.client.dispatch",
+    "submit_in": "stoker.client.transaction",
+}
+
+
 def __getattr__(name: str) -> Any:
     """What not every application uses, when it is asked for: one that does not forks faster without it."""
-    if name in ("AsyncClient", "AsyncJobHandle"):
-        from stoker.client import aio
-
-        return getattr(aio, name)
-    if name in ("submit_in", "asubmit_in"):
-        from stoker.client import transaction
-
-        return getattr(transaction, name)
+    if name in _LATE:
+        return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f"module 'stoker' has no attribute {name!r}")
+
+
+def _run_inline(*args: Any) -> Any:
+    from stoker.run import dispatched  # not at the top: only a dispatch without a worker needs it
+
+    return dispatched.perform(*args)
+
+
+inline.use(_run_inline)

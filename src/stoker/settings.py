@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from stoker.model import quantities
+from stoker.model import pool, quantities
 from stoker.model.addresses import without_password
 from stoker.model.errors import SettingsError
 
@@ -25,6 +25,8 @@ FILE = "stoker.toml"
 SQLITE = "sqlite:///"
 POSTGRES = ("postgresql://", "postgres://")
 FOLDER = ".stoker"
+PRODUCTS = ("config/products.json", "products.json")
+"""Where a project's file of products is found."""
 SOCKET_PATH_MAX = 107
 """Bytes that fit in ``sockaddr_un`` (Linux, unix(7): 108 with the closing zero)."""
 
@@ -58,6 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "text"
     log_file: str = ""
     start_delay: float = 15.0
+    products: dict[str, dict[str, Any]] = {}
+    mode: str = "development"
 
     @property
     def folder(self) -> Path:
@@ -127,12 +131,15 @@ ABOUT: Mapping[str, str] = types.MappingProxyType(
         "log_format": "text or json",
         "log_file": "write the log here too; none by default",
         "start_delay": "most seconds `stoker worker` waits for the store before it starts",
+        "products": "workers of products: the path of a products.json, or tables of options by product",
+        "mode": "development: changed source is seen by the next job; production: only by a reload",
     }
 )
 
 _SIZES = frozenset({"memory", "max_input", "max_output"})
 _TIMES = frozenset({"grace", "kill_grace", "lease", "look", "keep_jobs", "keep_events", "start_delay"})
-_CHOICES = {"log_level": ("debug", "info", "warning", "error"), "log_format": ("text", "json")}
+_CHOICES = {"log_level": ("debug", "info", "warning", "error"), "log_format": ("text", "json"),
+            "mode": ("development", "production")}  # fmt: skip
 _LEAST: dict[str, float] = {
     "consumers_max": 1,
     "spares": 0,
@@ -158,7 +165,8 @@ def as_environ(settings: Settings, base: Settings) -> dict[str, str]:
     for name in Settings.__struct_fields__:
         value = getattr(settings, name)
         if value != getattr(base, name):
-            found[f"STOKER_{name.upper()}"] = ",".join(value) if isinstance(value, tuple) else str(value)
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            found[f"STOKER_{name.upper()}"] = msgspec.json.encode(value).decode() if name == "products" else text
     return found
 
 
@@ -175,14 +183,48 @@ def load(
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     start = Path(given.get("root") or environ.get("STOKER_ROOT") or find_root((cwd or Path.cwd()).absolute()))
     values: dict[str, Any] = {"root": start.absolute()}
+    products = _found_products(start)
     for source, found in (
         (str(start / FILE), _from_file(start / FILE)),
         ("the environment", _from_environ(environ)),
         ("the command line", given),
     ):
         for name, value in found.items():
-            values[name] = _read(name, value, source)
-    return _complete(values)
+            if name == "products":
+                products = _products(products, value, start, source)
+            else:
+                values[name] = _read(name, value, source)
+    return _complete({**values, "products": products})
+
+
+def _found_products(root: Path) -> dict[str, dict[str, Any]]:
+    """The project's ``products.json``, if it has one."""
+    path = next((root / name for name in PRODUCTS if (root / name).is_file()), None)
+    return {} if path is None else _products_file(path)
+
+
+def _products(before: dict[str, dict[str, Any]], value: Any, root: Path, source: str) -> dict[str, dict[str, Any]]:
+    """What a place says about products: the path of a file instead of the one that was found, or tables of options,
+    which win over those of the file."""
+    try:
+        if isinstance(value, str) and not value.lstrip().startswith("{"):
+            return _products_file(root / value)
+        where = f"{source}: products"
+        told = pool.read_json(value, where) if isinstance(value, str) else pool.read_tables(value, where)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    return {**before, **{name: {**before.get(name, {}), **table} for name, table in told.items()}}
+
+
+def _products_file(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return pool.read_json(path.read_text("utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def test_debug_lines_appear_only_when_asked_for(daemon: Daemon, make: Make) -> N
 def test_a_log_file_only_when_set(daemon: Daemon, make: Make) -> None:
     """V97-V99: by default no file anywhere; with the key set the lines are there too; JSON for programs."""
     assert {path.name for path in daemon.settings.folder.iterdir()} <= {
-        "stoker.db", "stoker.db-wal", "stoker.db-shm", "stoker.db.lock", "stoker.sock",
+        "stoker.db", "stoker.db-wal", "stoker.db-shm", "stoker.db.lock", "stoker.sock", "stoker.sock.workers",
     }  # fmt: skip
     written = make("story", log_file="worker.log", log_format="json")
     written.client.call("story.double", number=1)

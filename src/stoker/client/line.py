@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from stoker.client import core
-from stoker.model.errors import DaemonSilent, DaemonUnavailable
-from stoker.wire import endpoint, messages
+from stoker.model.errors import DaemonSilent, DaemonUnavailable, DispatchTimeout
+from stoker.wire import endpoint, messages, rights
+from stoker.wire.rights import close_all
 
 T = TypeVar("T")
 RECV = 1 << 16
+HUNG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class Line:
@@ -22,6 +29,10 @@ class Line:
         self._sock = endpoint.connect(address, silence)
         self._talk = core.Conversation(token=token or None)
         self._inbox: list[messages.Message] = []
+        self._rights = self._sock.family == socket.AF_UNIX
+        self._came: deque[int] = deque()
+        self._results: dict[int | str, list[int]] = {}
+        """Descriptors of answers to dispatches, by their job."""
         self._send(self._talk.hello())
 
     def ask(self, method: str, params: Any, kind: type[T], wait: bool | None = None) -> T:
@@ -31,12 +42,14 @@ class Line:
             message = self.next()
             if isinstance(message, messages.Return | messages.Error) and message.id == number:
                 return core.read(message, kind)
+            if isinstance(message, messages.JobResult):
+                close_all(self._results.pop(message.job_id, ()))  # of a dispatch that was given up
 
     def next(self) -> messages.Message:
         """The next message; waits for it."""
         while not self._inbox:
             try:
-                data = self._sock.recv(RECV)
+                data = self._receive()
             except TimeoutError:
                 raise DaemonSilent(f"the daemon at {self._address} said nothing for {self._silence:g} s") from None
             except OSError as error:
@@ -44,10 +57,54 @@ class Line:
             if not data:
                 raise DaemonUnavailable(f"the daemon at {self._address} closed the connection")
             self._inbox = self._talk.feed(data)
+            for message in self._inbox:
+                if isinstance(message, messages.JobResult) and message.buffers:
+                    self._results[message.job_id] = [self._came.popleft() for _ in message.buffers]
         return self._inbox.pop(0)
 
-    def _send(self, line: bytes) -> None:
+    @property
+    def gone(self) -> bool:
+        """Whether the other side has hung up, as far as is known without asking it."""
+        poll = select.poll()
+        poll.register(self._sock, HUNG_UP)
+        return bool(poll.poll(0))
+
+    def tell(self, line: bytes, fds: Sequence[int]) -> None:
+        """Send a line that is made already, and descriptors beside it; those stay the caller's."""
+        self._send(line, fds)
+
+    def result(self, job: str, until: float | None) -> tuple[messages.JobResult, list[int]]:
+        """Wait for the answer to a dispatch; the descriptors that came with it are the caller's. Raises
+        :class:`DispatchTimeout` at ``until``, on the monotonic clock."""
         try:
+            while True:
+                if until is not None:
+                    self._sock.settimeout(min(self._silence, max(0.001, until - time.monotonic())))
+                message = self.next()
+                if not isinstance(message, messages.JobResult):
+                    continue
+                fds = self._results.pop(message.job_id, [])
+                if message.job_id == job:
+                    return message, fds
+                close_all(fds)  # nobody waits for that one any more
+        except DaemonSilent:
+            if until is None or time.monotonic() < until:
+                raise
+            raise DispatchTimeout(f"no answer from the daemon at {self._address} in time") from None
+        finally:
+            self._sock.settimeout(self._silence)
+
+    def _receive(self) -> bytes:
+        if not self._rights:
+            return self._sock.recv(RECV)
+        data, fds = rights.receive(self._sock, RECV)
+        self._came.extend(fds)
+        return data
+
+    def _send(self, line: bytes, fds: Sequence[int] = ()) -> None:
+        try:
+            if fds:
+                line = line[socket.send_fds(self._sock, [line], list(fds)) :]
             self._sock.sendall(line)
         except OSError as error:
             self._last_words()
@@ -66,3 +123,7 @@ class Line:
 
     def close(self) -> None:
         self._sock.close()
+        for fds in (self._came, *self._results.values()):
+            close_all(fds)
+        self._came.clear()
+        self._results.clear()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from stoker.client import actions
 from stoker.client.sync import Client, JobHandle
-from stoker.model import packing
-from stoker.model.command import Command, define
+from stoker.model import argv, packing
+from stoker.model.command import Command, Isolation, define
+from stoker.model.errors import UnknownCommand
 from stoker.model.product import Catalog
 from stoker.model.request import Request
 
@@ -80,13 +82,105 @@ class Submittable(Command[P, R]):
 
         return await transaction.asubmit_in(connection, self, *args, **kwargs)
 
+    def dispatch(self, *args: Any, **kwargs: Any) -> R:
+        """Have a live worker do it now, and wait for the handler's value; Buffers among the arguments are moved. Not
+        stored. ``fallback``, ``timeout`` and ``detailed`` go beside the input; see :func:`stoker.dispatch`."""
+        from stoker.client import dispatch  # not at the top: what it loads would make every fork slower
+
+        return dispatch.default_dispatcher().call(self, *args, **kwargs)  # type: ignore[no-any-return]
+
+    async def adispatch(self, *args: Any, **kwargs: Any) -> R:
+        """The same, awaitable; an inline run goes to a thread."""
+        from stoker.client import dispatch
+
+        return await dispatch.default_dispatcher().acall(self, *args, **kwargs)  # type: ignore[no-any-return]
+
     def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
         inputs, options = packing.split_options(self.signature.parameters, kwargs)
         return packing.pack(self, args, inputs, options)
 
 
 class Product(Catalog):
-    """A named family of commands: ``images = Product("images")``."""
+    """A named family of commands: ``images = Product("images")``.
+
+    With ``isolation="process"`` (one job at a time in a worker), ``"thread"`` or ``"async"`` its commands run in
+    workers of its own that stay: ``workers`` of them, up to ``max_workers`` when jobs wait, each for ``slots`` jobs.
+    ``recycle_jobs``, ``recycle_age`` ("1h") and ``recycle_memory`` ("500MB") say when one is replaced; ``weight`` and
+    ``reserved``, how large the product's share of the other slots is. All of it can be changed in ``products.json`` and
+    ``stoker.toml``.
+
+    Or as a class: one that has ``handle_job(self, action, msg)`` registers each action that this method knows as a
+    command, and ``start(self)`` runs once in each worker. Its name is the first argument, or that of the class:
+    ``ImagesProduct`` is ``images``.
+    """
+
+    actions: tuple[str, ...] = ()
+    """For the class form: actions that cannot be read from ``handle_job``, because it does not compare them itself."""
+
+    def __init__(self, name: str | None = None, **pool: Any) -> None:
+        super().__init__(actions.product_name(type(self)) if name is None else name, **pool)
+        if type(self).handle_job is not Product.handle_job:
+            for action in actions.known(type(self)):
+                self.add(actions.command(Submittable, self, action))
+
+    def start(self) -> Any:
+        """Make what stays warm, in the class form: runs once in each worker before its first job."""
+
+    def stop(self) -> Any:
+        """The counterpart of :meth:`start`: runs when a worker ends."""
+
+    def handle_job(self, action: str, msg: dict[str, Any]) -> Any:
+        """Carry out an action: the class form overrides this, and leaves to it what it does not know. ``msg`` is the
+        input, with ``action`` and ``jobId`` in it. Raises :class:`~stoker.model.errors.UnknownCommand`."""
+        raise UnknownCommand(f"the product {self.name} has no action {action!r}")
+
+    def start_hook(self) -> Callable[[], Any] | None:
+        """What :meth:`resident` was given, or :meth:`start` and :meth:`stop`."""
+        written = type(self).start is not Product.start or type(self).stop is not Product.stop
+        return functools.partial(actions.started, self) if written else super().start_hook()
+
+    @overload
+    def script(self, handler: Callable[P, R], /) -> Submittable[P, R]: ...
+
+    @overload
+    def script(self, name: str, words: Sequence[str], /, **options: Any) -> Submittable[..., list[str]]: ...
+
+    @overload
+    def script(self, /, **options: Any) -> Callable[[Callable[P, R]], Submittable[P, R]]: ...
+
+    def script(self, name: Any = None, words: Any = None, /, **options: Any) -> Any:
+        """Register a program as a command: ``product.script("thumbnail", ["convert", "{input.path}", "{input.out}"])``,
+        or ``@product.script`` on a typed function that returns the list.
+
+        There is no shell. A value stands for a whole argument, never for a part of one, and text that begins with ``-``
+        is refused as one, since programs would take it for an option. Exit 0 is the result ``{"exit": 0}``, or with
+        ``result="json"`` what the program printed; anything else fails the job. Other options are those of a command.
+        """
+        result = argv.checked_result(options.pop("result", "exit"))
+
+        def register(function: Callable[P, R], own: str | None = None) -> Submittable[P, R]:
+            own = options.pop("name", own)
+            spec, signature, rules = define(self.name, function, name=own, **options, isolation=Isolation.SCRIPT)
+            made = Submittable(function, *argv.as_script(spec, signature, result), rules)
+            self.add(made)
+            return made
+
+        if callable(name):
+            return register(name)
+        return register if words is None else register(argv.template(name, words), name)
+
+    def dispatch(self, action: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Have a live worker of this product carry out an action: ``images.dispatch("resize", buffer, width=640)``. See
+        :meth:`Submittable.dispatch`."""
+        from stoker.client import dispatch
+
+        return dispatch.default_dispatcher().call(dispatch.own(self, action), *args, **kwargs)
+
+    async def adispatch(self, action: str, /, *args: Any, **kwargs: Any) -> Any:
+        """The same, awaitable."""
+        from stoker.client import dispatch
+
+        return await dispatch.default_dispatcher().acall(dispatch.own(self, action), *args, **kwargs)
 
     @overload
     def command(self, handler: Callable[P, R], /) -> Submittable[P, R]: ...
@@ -104,7 +198,7 @@ class Product(Catalog):
         ``priority`` (number or "critical"), ``concurrency`` (jobs of this command at a time), ``key`` ("user" or
         "input.field") with ``key_limit``, ``rate`` ("10/m"), ``expires`` (longest wait for a slot), ``unique``,
         ``isolation``, ``wait`` (whether a call waits), ``callers`` (roles that may call it), ``secret`` (input fields
-        never shown), ``labels`` (what a node must have to run it).
+        never shown), ``labels`` (what a node must have to run it), ``fallback`` (of a dispatch without a worker).
 
         Raises :class:`~stoker.model.errors.AppError` for a signature or option that makes no sense.
         """

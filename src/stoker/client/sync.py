@@ -222,7 +222,12 @@ class Client:
         with self._lock:
             if self._pid != os.getpid():
                 self._idle, self._pid = [], os.getpid()
-            return self._idle.pop() if self._idle else None
+            while self._idle:
+                line = self._idle.pop()
+                if not line.gone:
+                    return line
+                line.close()
+            return None
 
     def _give(self, line: Line) -> None:
         line.expect(self._timeout)

@@ -69,7 +69,7 @@ def run(line: Session) -> Findings:
     commands, application = _application(settings)
     return Findings(
         [*_settings(settings, line)],
-        [application, _store(settings), _socket(line, settings), _processes(settings)],
+        [application, *_products(settings, commands), _store(settings), _socket(line, settings), _processes(settings)],
         commands,
     )
 
@@ -143,6 +143,17 @@ def _application(settings: Settings) -> tuple[list[str], Finding]:
         return [], Finding(what, "wrong", found.error, exits.APP)
     names = show.count(len(found.commands), "command")
     return found.commands, Finding(what, "ok", f"{names} in {show_seconds(found.seconds)}")
+
+
+def _products(settings: Settings, commands: list[str]) -> Iterator[Finding]:
+    """What the files say about products, if they say anything; that it makes sense was seen when they were read."""
+    if not settings.products or not commands:
+        return
+    unknown = sorted(settings.products.keys() - {name.partition(".")[0] for name in commands})
+    if unknown:
+        yield Finding("products", "note", f"no application registers {', '.join(unknown)}")
+    else:
+        yield Finding("products", "ok", f"limits of {show.count(len(settings.products), 'product')}")
 
 
 def _store(settings: Settings) -> Finding:

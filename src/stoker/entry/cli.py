@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from stoker._version import __version__
-from stoker.entry import cli_daemon, cli_jobs, cli_look, cli_nodes, cli_start, exits, session, show
+from stoker.entry import cli_daemon, cli_jobs, cli_look, cli_nodes, cli_pools, cli_start, exits, session, show
 from stoker.entry.session import Session
 from stoker.model.errors import StokerError
 
@@ -67,6 +67,7 @@ for _panel, _functions in (
     for _function in _functions:
         app.command(rich_help_panel=_panel)(_function)
 app.add_typer(cli_nodes.app, name="nodes", rich_help_panel=LOOK)
+app.add_typer(cli_pools.app, name="pools", rich_help_panel=LOOK)
 if importlib.util.find_spec("stoker.entry.install") is not None:
     app.command(name="install", rich_help_panel=RULE)(importlib.import_module("stoker.entry.install").install)
 

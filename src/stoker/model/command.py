@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
+FALLBACKS = ("inline", "wait", "error")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 
 
@@ -36,6 +37,10 @@ class Isolation(StrEnum):
     """A task on the event loop of a long-lived resident."""
     THREAD = "thread"
     """A thread of a long-lived resident."""
+    PROCESS = "process"
+    """A long-lived worker of the product's pool, one job at a time in its main thread."""
+    SCRIPT = "script"
+    """A program, started from an argv list below a process of its own."""
     INLINE = "inline"
     """In the zygote itself, without a fork: for answers that take no time. Nothing else is forked meanwhile."""
 
@@ -86,7 +91,11 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     callers: tuple[str, ...] = ("script", "web")
     secret: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    fallback: str = "inline"
+    """What a dispatch does when no worker takes it: ``inline``, ``wait`` or ``error``."""
     is_async: bool = False
+    script: str = ""
+    """For a program: what its result is."""
     doc: str = ""
     schema: dict[str, Any] = {}
     fingerprint: str = ""
@@ -107,6 +116,15 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
         return default
 
 
+class Home(Protocol):
+    """What a command needs to know of its product."""
+
+    name: str
+
+    def start_hook(self) -> Callable[[], Any] | None:
+        """What makes the warm state of a worker, if there is anything to make."""
+
+
 class Command(Generic[P, R]):
     """A registered handler. Calling it calls the function, so tests need no daemon."""
 
@@ -116,6 +134,8 @@ class Command(Generic[P, R]):
         self.signature = signature
         self.rules = rules
         self.preset: dict[str, Any] = {}
+        self.home: Home | None = None
+        """The product that it is registered on."""
         self.__doc__ = handler.__doc__
         self.__name__ = getattr(handler, "__name__", spec.name)
         self.__wrapped__ = handler
@@ -177,6 +197,7 @@ def define(
     callers: tuple[str, ...] = ("script", "web"),
     secret: tuple[str, ...] = (),
     labels: str | tuple[str, ...] = (),
+    fallback: str = "inline",
 ) -> tuple[CommandSpec, Signature, RetryRules]:
     """Read a handler's signature and the decorator's options into the values a :class:`Command` is made of.
 
@@ -205,6 +226,7 @@ def define(
             callers=tuple(callers),
             secret=tuple(secret),
             labels=(labels,) if isinstance(labels, str) else tuple(labels),
+            fallback=fallback,
             is_async=inspect.iscoroutinefunction(handler),
             doc=inspect.cleandoc(handler.__doc__ or ""),
             schema=signature.schema(),
@@ -220,10 +242,12 @@ def _check_together(spec: CommandSpec) -> None:
     """What only shows when the whole command is known. Raises ValueError."""
     if spec.isolation is Isolation.ASYNC and not spec.is_async:
         raise ValueError("isolation 'async' needs an `async def`; a plain function takes 'thread'")
-    if spec.memory is not None and spec.isolation not in (None, Isolation.FORK):
+    if spec.memory is not None and spec.isolation in (Isolation.ASYNC, Isolation.THREAD, Isolation.INLINE):
         raise ValueError(f"memory bounds a process, and isolation {spec.isolation.value!r} shares one; use 'fork'")
     if spec.once and spec.backoff.retries:
         raise ValueError("once and retries exclude each other")
+    if spec.fallback not in FALLBACKS:
+        raise ValueError(f"fallback: {spec.fallback!r} is none of {', '.join(FALLBACKS)}")
     unknown = set(spec.callers) - {"script", "web"}
     if unknown:
         raise ValueError(f"callers: {', '.join(sorted(unknown))} is none of script, web")

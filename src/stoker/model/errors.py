@@ -13,7 +13,8 @@
     │   ├── IdConflict
     │   ├── WrongState
     │   ├── NotAllowed
-    │   └── ProtocolError
+    │   ├── ProtocolError
+    │   └── InvalidBuffer
     ├── DaemonError
     │   ├── DaemonUnavailable      nobody listens on the socket
     │   ├── DaemonSilent           somebody listens and says nothing
@@ -24,10 +25,18 @@
     │   ├── StoreReadOnly
     │   ├── StoreBusy              another program holds the write lock
     │   └── StoreFull
-    └── JobError                   a job ended otherwise than well
-        ├── JobFailed
-        ├── JobCancelled
-        └── WaitTimeout            the job goes on; only the waiting ended
+    ├── JobError                   a job ended otherwise than well
+    │   ├── JobFailed
+    │   ├── JobCancelled
+    │   └── WaitTimeout            the job goes on; only the waiting ended
+    └── DispatchError              a dispatch ended otherwise than well
+        ├── HandlerFailed          its handler raised; the message is that of the exception
+        ├── NoWorker               nobody was there to take it
+        ├── WorkerLost             the worker died over it
+        │   └── NotBegun           … or before it began, so that it can simply be sent again
+        ├── DispatchTimeout
+        ├── BufferMoved            a Buffer was used after it was moved
+        └── BufferClosed
 
 The class docstring is the message when none is given, so each error is its own documentation. ``code`` names the
 error on the wire; :func:`from_code` makes it again on the other side.
@@ -129,6 +138,12 @@ class ProtocolError(RequestError):
     code = "protocol"
 
 
+class InvalidBuffer(RequestError):
+    """This is no buffer that could be moved."""
+
+    code = "invalid_buffer"
+
+
 class DaemonError(StokerError):
     """The daemon cannot be used."""
 
@@ -211,6 +226,56 @@ class WaitTimeout(JobError):
     """The job has not ended yet; it goes on."""
 
     code = "wait_timeout"
+
+
+class DispatchError(StokerError):
+    """The dispatch did not end well."""
+
+    code = "dispatch"
+
+
+class HandlerFailed(DispatchError):
+    """The handler failed; its own message says why."""
+
+    code = "handler_failed"
+    kind = ""
+    """The name of the exception's class."""
+
+
+class NoWorker(DispatchError):
+    """No worker of this product lives."""
+
+    code = "no_worker"
+
+
+class WorkerLost(DispatchError):
+    """The worker died while it had the job."""
+
+    code = "worker_lost"
+
+
+class NotBegun(WorkerLost):
+    """The worker ended, or had too much to do, before it began; it can be sent again."""
+
+    code = "not_begun"
+
+
+class DispatchTimeout(DispatchError):
+    """The dispatch took longer than its time limit."""
+
+    code = "dispatch_timeout"
+
+
+class BufferMoved(DispatchError, ValueError):
+    """The Buffer was moved; it belongs to the worker now. Make another, or use what the dispatch returned."""
+
+    code = "buffer_moved"
+
+
+class BufferClosed(DispatchError, ValueError):
+    """The Buffer was closed."""
+
+    code = "buffer_closed"
 
 
 def _tree(root: type[StokerError]) -> Iterator[type[StokerError]]:

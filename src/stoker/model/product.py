@@ -1,20 +1,29 @@
-"""A product: a named family of commands."""
+"""A product: a named family of commands, with the workers that run them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from stoker.model.command import Command, check_name
 from stoker.model.errors import AppError
+from stoker.model.pool import declare
+
+Hook = TypeVar("Hook", bound=Callable[[], Any])
+
+registered: WeakValueDictionary[str, Command[Any, Any]] = WeakValueDictionary()
+"""The commands whose code this program has, by full name: what a dispatch by name can run inline."""
 
 
 class Catalog:
     """The commands of one product by their own name; the part of a product that every process needs."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, **pool: Any) -> None:
         self.name = check_name("product", name)
+        self.pool = declare(self.name, pool)
         self._commands: dict[str, Command[Any, Any]] = {}
+        self._hook: Callable[[], Any] | None = None
 
     def add(self, command: Command[Any, Any]) -> None:
         """Register; a name may be taken once, or again by the same function read anew from its file."""
@@ -22,6 +31,22 @@ class Catalog:
         if there is not None and there.origin != command.origin:
             raise AppError(f"{command.name} is registered twice: in {there.origin} and in {command.origin}")
         self._commands[command.name] = command
+        registered[command.name] = command
+        command.home = self
+
+    def resident(self, function: Hook) -> Hook:
+        """Make what stays warm: ``@product.resident`` on a generator function. It runs once in each worker before the
+        first job; what it yields is ``ctx.resident`` there, and the rest runs when the worker ends. Where each job has
+        a process of its own it runs for each job. A product has one."""
+        if self._hook is not None and _origin(self._hook) != _origin(function):
+            both = f"{_origin(self._hook)} and {_origin(function)}"
+            raise AppError(f"product {self.name} has two start hooks, {both}; it may have one")
+        self._hook = function
+        return function
+
+    def start_hook(self) -> Callable[[], Any] | None:
+        """What :meth:`resident` was given."""
+        return self._hook
 
     @property
     def commands(self) -> dict[str, Command[Any, Any]]:
@@ -32,3 +57,7 @@ class Catalog:
 
     def __repr__(self) -> str:
         return f"<product {self.name}: {len(self._commands)} commands>"
+
+
+def _origin(function: Callable[..., Any]) -> str:
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', '?')}"

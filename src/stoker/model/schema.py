@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from stoker.model.errors import InvalidInput
+from stoker.model.errors import InvalidInput, StokerError
 
 CONTEXT_MARK = "__stoker_context__"
 """The attribute by which a parameter's type says that it wants the context, whatever module it lives in."""
@@ -42,9 +42,9 @@ class MsgspecCodec:
     """What msgspec can describe: structs, dataclasses, typed dicts, plain values and collections of them."""
 
     def __init__(self, kind: Any) -> None:
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind, dec_hook=_read_own)
         # a decoder takes a class it does not know on trust; only the schema tells that it cannot be read
-        self._schema = msgspec.json.schema(kind)
+        self._schema = msgspec.json.schema(kind, schema_hook=_own_schema)
 
     def decode(self, data: bytes) -> Any:
         try:
@@ -77,6 +77,8 @@ class JsonCodec:
     def encode(self, value: Any) -> bytes:
         try:
             return msgspec.json.encode(value, enc_hook=_any_model)
+        except StokerError:
+            raise  # a type of ours that says what is the matter
         except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
             raise InvalidInput(f"the value cannot be written as JSON: {error}") from None
 
@@ -84,7 +86,23 @@ class JsonCodec:
         return {}
 
 
+def _read_own(kind: Any, value: Any) -> Any:
+    """Types of ours say themselves how they are read: a Buffer is what came beside the message."""
+    return kind.__stoker_read__(value)
+
+
+def _own_schema(kind: Any) -> dict[str, Any]:
+    describe = getattr(kind, "__stoker_schema__", None)
+    if describe is None:
+        raise NotImplementedError
+    found: dict[str, Any] = describe()
+    return found
+
+
 def _any_model(value: Any) -> Any:
+    write = getattr(value, "__stoker_write__", None)
+    if write is not None:
+        return write()
     dump = getattr(value, "model_dump", None)
     if dump is not None:
         return dump(mode="json")

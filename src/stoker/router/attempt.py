@@ -8,7 +8,7 @@ However it ends, it ends once: the first outcome counts, whatever comes later fi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -100,6 +100,10 @@ class Attempt:
             self.max_output,
             job.round,
         )
+
+    def take_fds(self) -> Sequence[int]:
+        """Descriptors that go with the assignment; whoever takes them sends them. A stored job has none."""
+        return ()
 
     def begin(self, place: Place, kill_grace: float) -> None:
         """It was handed over; its time runs from now."""

@@ -10,10 +10,13 @@ import structlog
 
 from stoker import failpoint
 from stoker.model.clock import Clock
-from stoker.model.command import CommandSpec, Isolation
+from stoker.model.command import CommandSpec
 from stoker.model.errors import StoreError
 from stoker.model.job import Claimed
+from stoker.router import pools_share
 from stoker.router.pool import Pool
+from stoker.router.pools_lanes import FORK
+from stoker.router.pools_share import Portion
 from stoker.router.trust import Trust, asked_now
 from stoker.settings import Current
 from stoker.store.base import Quota, Store
@@ -30,6 +33,8 @@ class Asked(NamedTuple):
     total: int
     claiming: Awaitable[list[Claimed]]
     trust: Trust
+    product: str | None
+    """Whose share it is, if products have shares."""
 
 
 class Claimer:
@@ -52,6 +57,8 @@ class Claimer:
         self._fresh: set[str] = set()
         self._everything = True
         self._more = True
+        self._sated: set[str] = set()
+        """Products that left some of their share: nothing of them waits."""
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.paused: frozenset[str] = frozenset()
@@ -66,6 +73,8 @@ class Claimer:
     def wake(self, commands: Iterable[str] | None = None) -> None:
         """Something may be ready: jobs of these commands, or of any. Where nothing could start, nothing is asked; room
         that comes free asks then."""
+        if self._sated:
+            self._sated.clear()
         if commands is None or self._more:
             self._everything = True
         else:
@@ -109,27 +118,41 @@ class Claimer:
         else:
             names = self._fresh
         asked = []
-        for quotas in self._quotas(names).values():
-            failpoint.hit("before-claim")
-            total = min(BATCH, quotas[0].room)
-            trust = asked_now(self._settings, self._clock)
-            claiming = self._store.claim(self._boot, self._settings().lease, quotas, total)
-            asked.append(Asked(quotas, total, claiming, trust))
+        for lane, quotas in self._quotas(names).items():
+            for portion in self._portions(lane, quotas):
+                failpoint.hit("before-claim")
+                total = min(BATCH, portion.total)
+                trust = asked_now(self._settings, self._clock)
+                claiming = self._store.claim(self._boot, self._settings().lease, portion.quotas, total)
+                asked.append(Asked(portion.quotas, total, claiming, trust, portion.product))
         self._everything = False
         self._fresh = set()
         return asked
 
-    def _quotas(self, names: Iterable[str]) -> dict[Isolation, list[Quota]]:
-        """What could start now, by the kind of slot it takes; the commands of one kind share its room."""
-        found: dict[Isolation, list[Quota]] = {}
+    def _portions(self, lane: str, quotas: list[Quota]) -> list[Portion]:
+        """The claims of one lane: one, unless products have shares of it."""
+        room, pools = quotas[0].room, self._pool.lanes.pools
+        if lane != FORK or not pools_share.are_asked_for(pools.values()):
+            return [Portion(quotas, room)]
+        self._more = True
+        hungry = [quota for quota in quotas if quota.command.partition(".")[0] not in self._sated]
+        return pools_share.portions(hungry, room, self._settings().consumers_max, self._pool.by_product, pools)
+
+    def _quotas(self, names: Iterable[str]) -> dict[str, list[Quota]]:
+        """What could start now, by the lane it takes; the commands of one lane share its room."""
+        found: dict[str, list[Quota]] = {}
+        rooms: dict[str, int] = {}
         for name in names:
             spec = self._pool.commands.get(name)
             if spec is None or self.is_paused(name) or self.missing(spec):
                 continue
-            room = self._pool.room(spec)
+            lane = self._pool.lanes.of(spec)
+            if lane not in rooms or not self._pool.lanes.pools[spec.product].enabled:
+                rooms[lane] = self._pool.room(spec)
+            room = rooms[lane]
             if room > 0:
                 quota = Quota(name, room, spec.concurrency, spec.interval)
-                found.setdefault(spec.isolated(self._pool.default), []).append(quota)
+                found.setdefault(lane, []).append(quota)
             if room <= 0 or spec.concurrency is not None:
                 self._more = True
         return found
@@ -139,6 +162,7 @@ class Claimer:
             while asked:
                 for one in asked:
                     await self._take(one)
+                self._everything |= any(one.product for one in asked)
                 asked = self._ask() if (self._everything or self._fresh) and not (self.stopped or self.cordoned) else []
         finally:
             self._task = None
@@ -158,6 +182,8 @@ class Claimer:
         waits = [quota.interval for quota in asked.quotas if quota.interval is not None]
         if waits:
             self._later(min(waits))
+        if len(jobs) < asked.total and asked.product is not None:
+            self._sated.add(asked.product)
         if len(jobs) >= asked.total:
             self._everything = self._more = True
 

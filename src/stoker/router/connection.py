@@ -6,18 +6,21 @@ import asyncio
 import hmac
 import os
 import socket
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 import structlog
 
 from stoker._version import __version__
 from stoker.model import ids
-from stoker.model.errors import NotAllowed, ProtocolError, StokerError
+from stoker.model.errors import InvalidBuffer, NotAllowed, ProtocolError, StokerError
 from stoker.router import methods
 from stoker.router.house import House
 from stoker.wire import endpoint, messages
 from stoker.wire.records import event_record
+from stoker.wire.rights import BUFFERS_MAX, close_all
+from stoker.wire.transport import Transport
 
 log = structlog.get_logger(role="router")
 
@@ -48,13 +51,16 @@ class Lobby(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """A client from its first byte to its last. Until its ``init`` is accepted it can do nothing."""
+    """A client from its first byte to its last. Until its ``init`` is accepted it can do nothing.
+
+    On a Unix socket its transport carries descriptors, too: those of moved buffers, beside the line they belong to.
+    """
 
     def __init__(self, house: House, lobby: Lobby) -> None:
         self._house = house
         self._lobby = lobby
         self._lines = messages.Lines(house.settings().max_input)
-        self._transport: asyncio.Transport | None = None
+        self._transport: Any = None
         self._role: str | None = None
         self._trusted = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport
         sock = transport.get_extra_info("socket")
         uid = _peer(sock)
         self._trusted = uid is not None and uid in (os.geteuid(), 0)
@@ -80,6 +86,8 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         for task in (*self._tasks, *self._topics.values()):
             task.cancel()
+        if self._role is not None:
+            self._house.dispatcher.forget(self)
         self._writable.set()
         self._lobby.farewell(self, self._role)
 
@@ -100,6 +108,29 @@ class Connection(asyncio.Protocol):
                 self._message(messages.decode(line))
             except StokerError as error:
                 self._say(messages.error(None, error))
+        if isinstance(self._transport, Transport):
+            self._check_strays(self._transport)
+
+    def _check_strays(self, transport: Transport) -> None:
+        """Descriptors come with the first byte of their line, or with a later one: when no line has begun, or there are
+        more than a line may have, they are nobody's, and would be taken for those of another."""
+        if transport.stray_fds > (BUFFERS_MAX if self._lines.partial else 0):
+            self._refuse(ProtocolError(f"{transport.stray_fds} descriptors came that no message announces"))
+
+    def trouble(self, error: InvalidBuffer) -> None:
+        """Descriptors came that could not be taken; which line they belong to is not known any more."""
+        self._refuse(error)
+
+    def answer(self, result: messages.JobResult, fds: Sequence[int]) -> None:
+        """How a dispatch ended. The descriptors are given away."""
+        if not isinstance(self._transport, Transport):
+            close_all(fds)
+            if fds:
+                refused = "the handler returned a Buffer, and those are moved over a Unix socket only"
+                result = messages.JobResult(result.job_id, error=refused, code=NotAllowed.code)
+            self._say(result)
+            return
+        self._transport.write(messages.encode(result), fds)
 
     def close(self) -> None:
         if self._transport is not None:
@@ -108,7 +139,7 @@ class Connection(asyncio.Protocol):
     @property
     def waiting(self) -> bool:
         """Whether it waits for an answer."""
-        return bool(self._tasks)
+        return bool(self._tasks) or self._house.dispatcher.under_way(self) > 0
 
     def _message(self, message: messages.Message) -> None:
         match message:
@@ -118,8 +149,14 @@ class Connection(asyncio.Protocol):
                 self._say(messages.error(message.id, ProtocolError('say who you are first: {"type": "init"}')))
             case messages.Call():
                 self._call(message)
+            case messages.Dispatch() if self._role is not None:
+                self._dispatch(message, self._role)
+            case messages.Dispatch():
+                raise ProtocolError('say who you are first: {"type": "init"}')
+            case messages.Recall() if self._role is not None:
+                self._house.dispatcher.recall(self, message.job_id)
             case messages.Ping():
-                self._say(messages.Ping())
+                self._ping(message)
             case _:
                 raise ProtocolError(f"a client does not send {type(message).__name__.lower()} here")
 
@@ -138,6 +175,29 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(PING_EVERY, self._tick)
+
+    def _ping(self, ping: messages.Ping) -> None:
+        """Of the line, or of the workers: how much they have in hand is known here, also while they are busy."""
+        if ping.product is None:
+            self._say(messages.Ping())
+        if self._role is not None:
+            self._say(self._house.dispatcher.pong(ping.product))
+
+    def _dispatch(self, order: messages.Dispatch, role: str) -> None:
+        dispatcher = self._house.dispatcher
+        fds: list[int] = []
+        try:
+            if order.buffers:
+                if not isinstance(self._transport, Transport):
+                    raise NotAllowed("buffers are moved over a Unix socket, on the machine of the daemon")
+                fds = self._transport.take_fds(len(order.buffers))
+            if len(self._tasks) + dispatcher.under_way(self) >= CALLS_MAX:
+                raise NotAllowed(f"{CALLS_MAX} calls are under way; wait for some answers")
+        except StokerError as error:
+            close_all(fds)
+            self.answer(messages.JobResult(order.job_id, error=error.message, code=error.code), ())
+            return
+        dispatcher.take(order, fds, role, self)
 
     def _call(self, call: messages.Call) -> None:
         if len(self._tasks) >= CALLS_MAX:
@@ -201,7 +261,7 @@ class Connection(asyncio.Protocol):
         if self._role is None:
             self._refuse(ProtocolError(f"no init within {INIT_WITHIN:g} s"))
             return
-        if self._tasks or self._topics:
+        if self._topics or self.waiting:
             self._say(messages.Ping())
         self._timer = asyncio.get_running_loop().call_later(PING_EVERY, self._tick)
 

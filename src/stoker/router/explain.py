@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stoker.model.command import CommandSpec, Isolation
+from stoker.model.command import CommandSpec
 from stoker.model.job import Job, Waits
 from stoker.model.quantities import show_seconds
 from stoker.router.claimer import Claimer
 from stoker.router.pool import Pool
+from stoker.router.pools_lanes import FORK, SHARED
 from stoker.store.base import Store
 
 SHOWN = 3
@@ -67,6 +68,9 @@ def _room(command: str, spec: CommandSpec, pool: Pool) -> str:
     running = [attempt for attempt in pool.running if attempt.job.command == command]
     if spec.concurrency is not None and len(running) >= spec.concurrency:
         return f"{command} runs {len(running)} of {spec.concurrency} allowed at a time"
+    shut = pool.why(spec)
+    if shut is not None:
+        return shut
     if pool.room(spec) <= 0:
         return slots(pool, spec)
     if spec.interval is not None:
@@ -76,10 +80,11 @@ def _room(command: str, spec: CommandSpec, pool: Pool) -> str:
 
 def slots(pool: Pool, spec: CommandSpec) -> str:
     """How full it is, and who holds the slots longest."""
-    isolation = spec.isolated(pool.default)
-    holders = [a for a in pool.running if a.spec.isolated(pool.default) is isolation]
+    lane = pool.lanes.of(spec)
+    holders = [a for a in pool.running if pool.lanes.of(a.spec) == lane]
     names = ", ".join(f"{a.job.command} {a.job.id}" for a in sorted(holders, key=lambda a: a.born)[:SHOWN])
-    kind = "slots" if isolation is Isolation.FORK else f"{isolation} slots"
+    isolation = spec.isolated(pool.default)
+    kind = "slots" if lane == FORK else f"{isolation} slots" if lane in SHARED.values() else f"slots of the pool {lane}"
     return f"all {len(holders)} {kind} are busy (longest: {names})"
 
 

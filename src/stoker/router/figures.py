@@ -10,8 +10,10 @@ from stoker.model.clock import Clock
 from stoker.router.attempt import Attempt
 from stoker.router.claimer import Claimer
 from stoker.router.desk import Desk
+from stoker.router.dispatch import Dispatcher
 from stoker.router.explain import idle_reason
 from stoker.router.pool import Pool
+from stoker.router.pools_record import pool_record
 from stoker.router.tally import Tally
 from stoker.settings import Current
 from stoker.store.base import Store
@@ -27,7 +29,7 @@ class Figures:
 
     def __init__(
         self, settings: Current, store: Store, clock: Clock, boot: str, pool: Pool, desk: Desk, claimer: Claimer,
-        tally: Tally,
+        tally: Tally, dispatcher: Dispatcher,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._store = store
@@ -37,6 +39,7 @@ class Figures:
         self._desk = desk
         self._claimer = claimer
         self._tally = tally
+        self._dispatcher = dispatcher
         self._begun = clock.mono()
         self.clients: dict[str, int] = {"script": 0, "web": 0}
 
@@ -70,6 +73,7 @@ class Figures:
             "socket": self._settings().socket,
             "commands": sorted(self._pool.commands),
             "slots": [self._slot(attempt) for attempt in sorted(attempts, key=lambda a: a.born)],
+            "pools": [pool_record(residents) for residents in self._pool.pools],
             "health": await self.health(counts.oldest_ready),
         }
 
@@ -150,6 +154,12 @@ class Figures:
             *(
                 f'stoker_attempt_seconds_total{{command="{command}"}} {seconds:.6f}'
                 for command, seconds in sorted(self._tally.seconds.items())
+            ),
+            "# HELP stoker_dispatched_total Dispatches that ended, which are never stored.",
+            "# TYPE stoker_dispatched_total counter",
+            *(
+                f'stoker_dispatched_total{{command="{command}",outcome="{word}"}} {count}'
+                for (command, word), count in sorted(self._dispatcher.counts.items())
             ),
             "# HELP stoker_healthy Whether jobs that wait are worked on.",
             "# TYPE stoker_healthy gauge",

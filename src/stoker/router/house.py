@@ -9,6 +9,7 @@ from stoker.router.admission import Admission
 from stoker.router.audience import Audience
 from stoker.router.claimer import Claimer
 from stoker.router.desk import Desk
+from stoker.router.dispatch import Dispatcher
 from stoker.router.figures import Figures
 from stoker.router.keeper import Keeper
 from stoker.router.member import Member
@@ -33,6 +34,7 @@ class House:
     audience: Audience
     admission: Admission
     figures: Figures
+    dispatcher: Dispatcher
     tally: Tally
     reload: Callable[[], Awaitable[None]]
     restart: Callable[[], None]

@@ -114,7 +114,8 @@ class Keeper:
         return len(lost)
 
     async def weigh(self) -> float:
-        """Jobs with a memory limit, by what their whole tree holds."""
+        """Jobs with a memory limit, by what their whole tree holds; and workers that are replaced for theirs."""
+        self._pool.weigh()
         for attempt in self._desk.attempts:
             place = attempt.place
             if not attempt.memory or place is None or not place.alone or place.pid is None:

@@ -26,6 +26,7 @@ from stoker.model.job import Job, State, Submission, Submitted
 from stoker.model.request import Request
 from stoker.router.explain import why
 from stoker.router.house import House
+from stoker.router.pools_methods import SetPool, pool_set, pools
 from stoker.store.base import Filter
 from stoker.wire.records import EventRecord, JobRecord, NodeRecord, event_record, job_record, node_record
 
@@ -323,6 +324,8 @@ TABLE: dict[str, Method] = {
     "methods": Method(Nothing, methods, EVERYONE),
     "nodes": Method(Nothing, nodes),
     "cordon": Method(Cordon, cordon),
+    "pools": Method(Nothing, pools),
+    "pool_set": Method(SetPool, pool_set, ("script",)),
     "stats": Method(Nothing, stats),
     "health": Method(Nothing, health),
     "metrics": Method(Nothing, metrics),

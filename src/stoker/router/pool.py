@@ -1,14 +1,18 @@
 """The slots of this machine: which processes there are, and which job goes to which.
 
-Consumers are forked ahead: while one runs its job, the next is already there. At most ``consumers_max`` run jobs at one
-time; a job claimed for a slot whose last process has not quite gone waits here for that moment.
+    fork       a consumer for each job, forked ahead: while one runs its job, the next is already there
+    residents  workers that stay, of one product (:class:`.Residents`), or those that all other products share
+    inline     the zygote itself
+
+At most ``consumers_max`` consumers run jobs at one time; a job claimed for a slot whose last process has not quite gone
+waits here for that moment.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -16,45 +20,20 @@ import structlog
 from stoker.model.clock import Clock
 from stoker.model.command import CommandSpec, Isolation
 from stoker.model.outcome import Blame, Fault, Lost, Outcome, Returned
+from stoker.model.pool import PoolSpec
 from stoker.router.attempt import Attempt
-from stoker.router.workers import Worker, cause
+from stoker.router.pools import Residents
+from stoker.router.pools_lanes import Lanes
+from stoker.router.pools_worker import Resident, Turn
+from stoker.router.workers import Consumer, Inline, Worker, cause
 from stoker.router.zygotes import Zygote
 from stoker.settings import Current
-from stoker.wire.frames import Announce, Born, Died, Interrupt, Unborn
+from stoker.wire.frames import Announce, Born, Died, Fork, Unborn
 
 log = structlog.get_logger(role="zygote")
 
-RESIDENTS = (Isolation.ASYNC, Isolation.THREAD)
 MAX_TASKS = 5
 """Jobs at one time in a resident when nothing is said (003: `--max-tasks 5`)."""
-
-
-class Inline:
-    """The zygote as a place to run: for commands that take no time."""
-
-    alone = False
-
-    def __init__(self, zygote: Zygote) -> None:
-        self._zygote = zygote
-
-    @property
-    def pid(self) -> int | None:
-        return self._zygote.pid
-
-    def send(self, frame: Any) -> None:
-        """An inline run asks nothing, so it is told nothing."""
-
-    def poke(self, interrupt: Interrupt) -> None:
-        """There is nothing to poke: it is over at once, or it hangs and the kill comes."""
-
-    def kill(self, number: int) -> None:
-        self._zygote.abort()
-
-    def hush(self) -> None:
-        """The control channel is always read."""
-
-    def listen(self) -> None:
-        """The control channel is always read."""
 
 
 class Pool:
@@ -76,21 +55,29 @@ class Pool:
         self._numbers = itertools.count(1)
         self._zygote: Zygote | None = None
         self._workers: dict[int, Worker] = {}
-        self._spares: deque[Worker] = deque()
+        self._spares: deque[Consumer] = deque()
         self._waiting: deque[Attempt] = deque()
         self._inline: dict[int, Attempt] = {}
-        self._held: Counter[Isolation] = Counter()
-        """Attempts by the kind of slot they take."""
         self._occupied = 0
         """Consumers that got a job and are not reaped yet."""
-        self._suspects: set[str] = set()
-        self.commands: dict[str, CommandSpec] = {}
+        self._residents: dict[str, Residents] = {}
+        self._homes: dict[int, Residents] = {}
+        """The residents that a worker is one of; also those of a zygote that retires."""
+        self.by_product: Counter[str] = Counter()
+        """Attempts in consumers, or on their way there."""
+        self.lanes = Lanes(settings)
         self.fork_refused: str | None = None
         self.started = 0
+        self.first: Callable[[str], None] = lambda product: None
+        """Called with a product whose workers may have room, before its jobs get it."""
+
+    @property
+    def commands(self) -> dict[str, CommandSpec]:
+        return self.lanes.commands
 
     @property
     def default(self) -> Isolation:
-        return Isolation.ASYNC if self._settings().max_tasks else Isolation.FORK
+        return self.lanes.default
 
     @property
     def ready(self) -> bool:
@@ -104,29 +91,55 @@ class Pool:
         """Fork from this zygote from now on; what the one before still runs, it finishes."""
         before, self._zygote = self._zygote, zygote
         self.fork_refused = None
-        self.commands = {spec.name: spec for spec in announce.commands}
         for worker in self._spares:
             worker.release()
         self._spares.clear()
-        for worker in list(self._workers.values()):
-            if not worker.alone and not worker.attempts:
-                worker.release()
         if before is not None:
             before.retire()
+        waiting = [attempt for residents in self._residents.values() for attempt in residents.close()]
+        self.lanes.read(announce)
+        self._residents = {}
+        for spec in self.lanes.pools.values():
+            if spec.most:
+                self._lane_of(spec.product, spec).keep()
+        for attempt in waiting:
+            self._on_lost(attempt, Returned("the application was loaded anew", begun=False))
         self._match()
         self._on_room()
 
     def room(self, spec: CommandSpec) -> int:
         """How many more jobs of a command this node could start now."""
-        if not self.ready:
+        if not self.ready or not self.lanes.pools[spec.product].enabled:
             return 0
-        match spec.isolated(self.default):
-            case Isolation.FORK:
+        match self.lanes.of(spec):
+            case "*fork":
                 return self._settings().consumers_max - self.busy
-            case Isolation.INLINE:
+            case "*inline":
                 return 1
-            case isolation:
-                return self.resident_slots - self._held[isolation]
+            case lane:
+                return self._home(lane, spec).room
+
+    def _home(self, lane: str, spec: CommandSpec) -> Residents:
+        """The residents that a command runs in."""
+        found = self._residents.get(lane)
+        if found is not None:
+            return found
+        return self._lane_of(lane, self.lanes.spec(lane, spec))
+
+    def _lane_of(self, lane: str, spec: PoolSpec) -> Residents:
+        self._residents[lane] = Residents(
+            spec,
+            self._slots(spec),
+            lambda: self._settings().kill_grace,
+            self._fork_resident,
+            self._on_lost,
+            self._on_room,
+        )
+        self._residents[lane].first = lambda product: self.first(product)
+        return self._residents[lane]
+
+    def _slots(self, spec: PoolSpec) -> int:
+        return 1 if spec.isolation is Isolation.PROCESS else spec.slots or self.resident_slots
 
     @property
     def resident_slots(self) -> int:
@@ -135,49 +148,98 @@ class Pool:
     @property
     def busy(self) -> int:
         """Consumers with a job that has not ended, and jobs about to get one."""
-        return self._held[Isolation.FORK]
+        return self.by_product.total()
 
     @property
     def running(self) -> list[Attempt]:
         """Every attempt that was handed over and has not ended."""
         held = [attempt for worker in self._workers.values() for attempt in worker.attempts.values()]
-        return [*held, *self._waiting, *self._inline.values()]
+        waiting = [attempt for residents in self._residents.values() for attempt in residents.waiting]
+        return [*held, *self._waiting, *waiting, *self._inline.values()]
 
     @property
     def workers(self) -> list[Worker]:
         return list(self._workers.values())
 
+    @property
+    def lingers(self) -> bool:
+        """Whether workers that stay are still there: at their end they run the rest of their start hooks."""
+        return bool(self._homes)
+
+    @property
+    def pools(self) -> list[Residents]:
+        """All residents there are, those of products first."""
+        return sorted(self._residents.values(), key=lambda one: (not one.spec.product, one.name))
+
+    def direct(self, product: str) -> Resident | None:
+        """The least busy live worker of a product's pool."""
+        residents = self._residents.get(product)
+        return None if residents is None else residents.least_busy()
+
+    def set(self, product: str, given: Mapping[str, Any]) -> PoolSpec:
+        """Change the limits of a product's pool until the next start. Raises ValueError."""
+        spec = self.lanes.change(product, given)
+        residents = self._residents.get(product)
+        if residents is not None:
+            residents.reshape(spec, self._slots(spec))
+        elif spec.most:
+            self._lane_of(product, spec).keep()
+        self._on_room()
+        return spec
+
+    def why(self, spec: CommandSpec) -> str | None:
+        """Why a command's lane takes nothing, if that is not because it is full."""
+        if not self.lanes.pools[spec.product].enabled:
+            return (
+                f"the product {spec.product} is disabled; `stoker pools set {spec.product} enabled=true` lets it work"
+            )
+        residents = self._residents.get(self.lanes.of(spec))
+        return None if residents is None else residents.why()
+
+    def weigh(self) -> None:
+        """Look at the memory of workers that are replaced for it."""
+        for residents in self._residents.values():
+            residents.weigh()
+
     def start(self, attempt: Attempt) -> None:
-        """Run it: at once, or as soon as the process before it has gone."""
+        """Run it: at once, or as soon as a process is there."""
         self.started += 1
-        attempt.isolation = attempt.spec.isolated(self.default)
-        self._held[attempt.isolation] += 1
-        match attempt.isolation:
-            case Isolation.FORK:
+        match self.lanes.of(attempt.spec):
+            case "*fork":
+                attempt.isolation = Isolation.FORK
+                self.by_product[attempt.spec.product] += 1
                 self._waiting.append(attempt)
                 self._match()
-            case Isolation.INLINE:
+            case "*inline":
                 assert self._zygote is not None
+                attempt.isolation = Isolation.INLINE
                 self._inline[attempt.run] = attempt
                 self._zygote.send(attempt.assign)
                 attempt.begin(Inline(self._zygote), self._settings().kill_grace)
-            case isolation:
-                self._resident(isolation, attempt.job.id).assign(attempt, self._settings().kill_grace)
+            case lane:
+                attempt.isolation = attempt.spec.isolated(self.default)
+                self._home(lane, attempt.spec).start(attempt)
 
     def withdraw(self, attempt: Attempt) -> bool:
         """Take back an attempt that no process has got yet; False if one has."""
         if attempt.place is not None:
             return False
-        self._waiting.remove(attempt)
+        for waiting in (self._waiting, *(residents.waiting for residents in self._residents.values())):
+            if attempt in waiting:
+                waiting.remove(attempt)
         return True
 
     def ended(self, attempt: Attempt) -> None:
         """The attempt has ended; its slot may be claimed for."""
-        self._held[attempt.isolation] -= 1
-        if isinstance(attempt.place, Worker):
-            attempt.place.ended(attempt)
-            if attempt.place.superfluous:
-                attempt.place.release()
+        place = attempt.place
+        worker = place.resident if isinstance(place, Turn) else place
+        if attempt.isolation is Isolation.FORK:
+            self.by_product[attempt.spec.product] -= 1
+        if isinstance(worker, Resident):
+            if not worker.dead:
+                self._homes[worker.number].ended(worker, attempt)
+        elif isinstance(worker, Worker):
+            worker.ended(attempt)
         self._inline.pop(attempt.run, None)
 
     def frame(self, zygote: Zygote, frame: Any) -> None:
@@ -189,7 +251,10 @@ class Pool:
             case Unborn():
                 self._unborn(frame)
             case Died():
-                self._died(frame)
+                worker = self._workers.get(frame.worker)
+                if worker is not None:
+                    alone = worker.alone or (isinstance(worker, Resident) and worker.single)
+                    self._bury(worker, cause(frame.status, alone=alone))
             case _:
                 self._on_frame(frame)
 
@@ -198,6 +263,9 @@ class Pool:
         if zygote is self._zygote:
             self._zygote = None
             self._spares.clear()
+            for residents in self._residents.values():
+                for attempt in residents.close():
+                    self._on_lost(attempt, Returned("the zygote died", begun=False))
             for attempt in list(self._inline.values()):
                 self._inline.pop(attempt.run)
                 self._on_lost(attempt, attempt.fate(Lost(Fault("Killed", "the zygote died"), Blame.HOUSE)))
@@ -211,10 +279,15 @@ class Pool:
         else:
             wanted = len(self._waiting) + self._settings().spares
         while self._zygote is not None and len(self._spares) < wanted and self.fork_refused is None:
-            self._spares.append(self._fork("fork", 1))
+            number = next(self._numbers)
+            consumer = Consumer(Fork(number, "fork", 1), self._zygote, self._on_frame, self._clock.wall)
+            self._workers[number] = consumer
+            self._spares.append(consumer)
 
     def release_all(self) -> None:
         """Nothing more will run: let the idle go."""
+        for residents in self._residents.values():
+            residents.close()
         for worker in list(self._workers.values()):
             if not worker.attempts:
                 worker.release()
@@ -231,22 +304,13 @@ class Pool:
             self._spares.popleft().assign(self._waiting.popleft(), self._settings().kill_grace)
         self.replenish()
 
-    def _resident(self, isolation: Isolation, job: str) -> Worker:
-        if job in self._suspects:
-            self._suspects.remove(job)
-            worker = self._fork(isolation, 1)
-            worker.single = True
-            return worker
-        for worker in self._workers.values():
-            if worker.isolation == isolation and worker.room > 0:
-                return worker
-        return self._fork(isolation, self.resident_slots)
-
-    def _fork(self, isolation: str, slots: int) -> Worker:
+    def _fork_resident(self, residents: Residents, slots: int) -> Resident:
         assert self._zygote is not None
         number = next(self._numbers)
-        worker = Worker(number, isolation, slots, self._zygote, self._on_frame, self._clock.wall)
+        order = Fork(number, residents.spec.isolation, slots, residents.spec.product)
+        worker = Resident(order, self._zygote, self._on_frame, self._clock.wall, residents.is_ready)
         self._workers[number] = worker
+        self._homes[number] = residents
         return worker
 
     def _unborn(self, frame: Unborn) -> None:
@@ -263,24 +327,22 @@ class Pool:
         if self.fork_refused is not None and self._zygote is not None:
             self.fork_refused = None
             self.replenish()
+            for residents in self._residents.values():
+                residents.keep()
             self._on_room()
 
-    def _died(self, frame: Died) -> None:
-        worker = self._workers.get(frame.worker)
-        if worker is not None:
-            self._bury(worker, cause(frame.status, alone=worker.alone or worker.single))
-
-    def _bury(self, worker: Worker, outcome: Outcome) -> None:
+    def _bury(self, worker: Worker, found: Outcome) -> None:
         del self._workers[worker.number]
-        if worker.alone and worker.used:
+        if isinstance(worker, Resident):
+            how = str(found.fault) if isinstance(found, Lost) else "it could not be made"
+            counts = isinstance(found, Lost) and worker.zygote is self._zygote
+            self._homes.pop(worker.number).died(worker, found, how, counts=counts)
+            return
+        if worker.used:
             self._occupied -= 1
-        if worker in self._spares:
+        if isinstance(worker, Consumer) and worker in self._spares:
             self._spares.remove(worker)
-        left = [(attempt, attempt.fate(outcome)) for attempt in worker.died()]
-        if not worker.alone and all(fate is outcome for _, fate in left):
-            # one of them may be what kills a resident: each has its next attempt by itself, so that it tells
-            self._suspects.update(attempt.job.id for attempt, _ in left)
-        for attempt, fate in left:
-            self._on_lost(attempt, fate)
+        for attempt in worker.died():
+            self._on_lost(attempt, attempt.fate(found))
         self._match()
         self._on_room()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -23,6 +22,7 @@ import structlog
 from stoker.model.clock import Clock, SystemClock
 from stoker.model.errors import AppError, SettingsError, StokerError
 from stoker.model.ids import new_boot_id
+from stoker.model.outcome import Outcome
 from stoker.model.quantities import show_seconds
 from stoker.router import methods
 from stoker.router.admission import Admission
@@ -31,6 +31,7 @@ from stoker.router.audience import Audience
 from stoker.router.claimer import Claimer
 from stoker.router.connection import Connection
 from stoker.router.desk import Desk
+from stoker.router.dispatch import Dispatcher
 from stoker.router.endings import Closed
 from stoker.router.figures import Figures
 from stoker.router.house import House
@@ -42,7 +43,8 @@ from stoker.router.zygotes import Zygote
 from stoker.run import process
 from stoker.settings import Current, Settings
 from stoker.store.base import Store
-from stoker.wire.frames import Answer, Ask
+from stoker.wire.frames import DIRECT, Answer, Ask
+from stoker.wire.transport import Acceptor
 
 log = structlog.get_logger(role="router")
 
@@ -71,13 +73,17 @@ class Router:
         self.tally = Tally()
         self.audience = Audience(store)
         self.desk = Desk(store, settings, self.clock, self.audience, self.tally, self._asked, self._room, self._written)
-        self.pool = Pool(settings, self.clock, self.desk.frame, self.desk.end, self._room)
+        self.pool = Pool(settings, self.clock, self._said, self._lost, self._room)
         self.desk.pool = self.pool
         self.claimer = Claimer(store, self.pool, settings, self.clock, self.boot, self.desk.begin)
         self.member = Member(store, settings, self.clock, self.boot, self.desk, self.claimer, self.audience)
         self.keeper = Keeper(store, settings, self.boot, self.pool, self.desk, self.claimer, self.audience, self.member)
         self.admission = Admission(lambda: self.pool.commands, settings)
-        self.figures = Figures(settings, store, self.clock, self.boot, self.pool, self.desk, self.claimer, self.tally)
+        self.dispatcher = Dispatcher(settings, self.clock, self.pool, self.admission, self._asked)
+        self.pool.first = self.dispatcher.serve
+        self.figures = Figures(
+            settings, store, self.clock, self.boot, self.pool, self.desk, self.claimer, self.tally, self.dispatcher
+        )  # fmt: skip
         self.house = House(
             settings,
             self.boot,
@@ -90,13 +96,14 @@ class Router:
             self.audience,
             self.admission,
             self.figures,
+            self.dispatcher,
             self.tally,
             reload=self.reload,
             restart=self.ask_restart,
             stop=self.ask_stop,
         )
         self._connections: set[Connection] = set()
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | Acceptor] = []
         self._zygotes: set[Zygote] = set()
         self._unburied: set[Zygote] = set()
         self._asks: set[asyncio.Task[None]] = set()
@@ -117,6 +124,8 @@ class Router:
         await self.member.beat()
         if not await self._unless_leaving(self._new_zygote()):
             return
+        self.dispatcher.open()
+        self.dispatcher.look_soon()
         await self.keeper.reap()
         await self.desk.settled()
         loop = asyncio.get_running_loop()
@@ -202,7 +211,7 @@ class Router:
         return True
 
     async def _new_zygote(self) -> None:
-        zygote = Zygote(self.settings(), self.pool.frame, self._zygote_gone)
+        zygote = Zygote(self.settings(), self._zygote_said, self._zygote_gone)
         self._zygotes.add(zygote)
         self._unburied.add(zygote)
         try:
@@ -214,14 +223,20 @@ class Router:
             self._unburied.discard(zygote)
             raise
         self.pool.adopt(zygote, announce)
+        self.dispatcher.look_soon()
         log.info(
             "application loaded", pid=zygote.pid, commands=len(announce.commands), modules=announce.modules,
             took=show_seconds(announce.seconds),
         )  # fmt: skip
 
+    def _zygote_said(self, zygote: Zygote, frame: Any) -> None:
+        self.pool.frame(zygote, frame)
+        self.dispatcher.look_soon()
+
     def _zygote_gone(self, zygote: Zygote) -> None:
         self._zygotes.discard(zygote)
         self.pool.lost(zygote)
+        self.dispatcher.look_soon()
         self._spawn(self._bury(zygote))
 
     async def _bury(self, zygote: Zygote) -> None:
@@ -249,8 +264,17 @@ class Router:
 
     # ── what happens in between ──────────────────────────────────────────────────────────────────────────────────────
 
+    def _said(self, frame: Any) -> None:
+        """A job's process says something: of a stored job, or of a dispatched one."""
+        (self.dispatcher if frame.run >= DIRECT else self.desk).frame(frame)
+
+    def _lost(self, attempt: Attempt, outcome: Outcome) -> None:
+        """The process of an attempt died."""
+        (self.dispatcher if attempt.run >= DIRECT else self.desk).end(attempt, outcome)
+
     def _room(self) -> None:
-        """A slot came free."""
+        """A slot came free, or a worker."""
+        self.dispatcher.look_soon()
         self.claimer.room()
 
     def _written(self, closed: Closed) -> None:
@@ -261,7 +285,7 @@ class Router:
             self.claimer.wake()
         elif closed.job.key is not None:
             self.claimer.wake()
-        if not self.desk.busy:
+        if not self._busy:
             self._idle.set()
 
     def _asked(self, attempt: Attempt, ask: Ask) -> None:
@@ -291,18 +315,20 @@ class Router:
         if not self._restart:
             self._close_servers()
         await self.claimer.stop()
+        self.dispatcher.leave()
         await self._wait_idle(grace)
         # a restart takes requests until here: left in the backlog, a client would take the wait for silence
         self._close_servers()
         self.desk.give_back()
         self.pool.release_all()
-        await self._until(lambda: not self.desk.attempts, 2.0)
+        await self._until(lambda: not self.desk.attempts and not self.pool.lingers, 2.0)
         for zygote in list(self._zygotes):
             zygote.stop()
         await self._until(lambda: not self.desk.busy, None, self._hurry)
         await self.keeper.stop()
         await self._farewells()
         self.audience.stop()
+        self.dispatcher.close()
         for task in list(self._asks):
             task.cancel()
         await asyncio.gather(*self._asks, return_exceptions=True)
@@ -315,7 +341,12 @@ class Router:
 
     async def _wait_idle(self, grace: float) -> None:
         """Until nothing runs, the grace is over, or somebody is in a hurry."""
-        await self._until(lambda: not self.desk.busy, grace or None, self._hurry)
+        await self._until(lambda: not self._busy, grace or None, self._hurry)
+
+    @property
+    def _busy(self) -> bool:
+        """Whether anything runs here or is being written."""
+        return self.desk.busy or self.dispatcher.busy
 
     async def _until(self, done: Any, seconds: float | None, hurry: asyncio.Event | None = None) -> None:
         loop = asyncio.get_running_loop()
@@ -339,9 +370,7 @@ class Router:
             await server.wait_closed()
 
 
-async def _serve(loop: asyncio.AbstractEventLoop, router: Router, listener: socket.socket) -> asyncio.Server:
+async def _serve(loop: asyncio.AbstractEventLoop, router: Router, listener: socket.socket) -> asyncio.Server | Acceptor:
     if listener.family == socket.AF_UNIX:
-        # the path is the supervisor's, or the service manager's; Python 3.13 would remove it when the server closes
-        keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        return await loop.create_unix_server(lambda: Connection(router.house, router), sock=listener, **keep)
+        return Acceptor(loop, listener, lambda: Connection(router.house, router))
     return await loop.create_server(lambda: Connection(router.house, router), sock=listener)

@@ -1,4 +1,8 @@
-"""Processes that run jobs, as the router sees them: a channel, two pipes, and the attempts on them."""
+"""Processes that run jobs, as the router sees them: a channel, two pipes, and the attempts on them.
+
+Consumer   takes one job and is gone
+Resident   stays: one job at a time in the kind ``process``, several in ``thread`` and ``async``
+"""
 
 from __future__ import annotations
 
@@ -24,40 +28,24 @@ log = structlog.get_logger(role="resident")
 
 
 class Worker:
-    """A consumer (``slots`` is 1, and it takes one job) or a resident."""
+    """A process that runs jobs, and what connects us with it."""
 
     def __init__(
-        self,
-        number: int,
-        isolation: str,
-        slots: int,
-        zygote: Zygote,
-        on_frame: Callable[[Any], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self.number = number
-        self.isolation = isolation
-        self.slots = slots
+        self, order: Fork, zygote: Zygote, on_frame: Callable[[Any], None], clock: Callable[[], float],
+        fds: tuple[int, ...] = (),
+    ) -> None:  # fmt: skip
+        self.number = order.worker
+        self.isolation = order.isolation
         self.zygote = zygote
         self.attempts: dict[int, Attempt] = {}
         self.used = False
         self.dead = False
-        self.single = False
-        """A resident for one job only, which was there when another resident died."""
         self._pid: int | None = None
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
-        self._link = Link(loop, ours, FROM_RUNNER, on_frame, lambda: None)
+        self._link = Link(loop, ours, FROM_RUNNER, on_frame, lambda: None, descriptors=bool(order.product))
         self._pipes = tuple(Pipe(loop, kind, clock, self._stray) for kind in (EventKind.STDOUT, EventKind.STDERR))
-        if not self.alone:
-            self._listen_to_all()
-        fds = (theirs.detach(), *(pipe.give_writer() for pipe in self._pipes))
-        zygote.send(Fork(number, isolation, slots), fds)
-
-    def _listen_to_all(self) -> None:
-        """What a resident writes past Python is nobody's in particular: it goes to the daemon's log."""
-        for pipe in self._pipes:
-            pipe.listen()
+        zygote.send(order, (theirs.detach(), *(pipe.give_writer() for pipe in self._pipes), *fds))
 
     def _stray(self, text: str) -> None:
         for line in text.splitlines():
@@ -69,45 +57,33 @@ class Worker:
 
     @property
     def alone(self) -> bool:
-        return self.isolation == "fork"
-
-    @property
-    def room(self) -> int:
-        """How many more jobs it can take now."""
-        if self.dead or self.zygote.retiring or ((self.alone or self.single) and self.used):
-            return 0
-        return self.slots - len(self.attempts)
-
-    @property
-    def superfluous(self) -> bool:
-        """Whether it is a resident that gets nothing more to do."""
-        return not self.alone and (self.zygote.retiring or self.single) and not self.attempts
+        """Whether it runs one job at a time, so that it can be killed for that one."""
+        return True
 
     def born(self, pid: int) -> None:
         self._pid = pid
-
-    def assign(self, attempt: Attempt, kill_grace: float) -> None:
-        self.used = True
-        self.attempts[attempt.run] = attempt
-        if self.alone:
-            for pipe in self._pipes:
-                pipe.attach(attempt)
-        self._link.send(attempt.assign)
-        attempt.begin(self, kill_grace)
 
     def send(self, frame: Any) -> None:
         self._link.send(frame)
 
     def ended(self, attempt: Attempt) -> None:
-        """The job said how it ended; take the output it left before that."""
+        """The job said how it ended."""
         self.attempts.pop(attempt.run, None)
-        if self.alone:
-            for pipe in self._pipes:
-                pipe.drain()
 
     def poke(self, interrupt: Interrupt) -> None:
         self._link.send(interrupt)
-        if self.alone:
+        self.nudge()
+
+    def take_fds(self, count: int) -> list[int]:
+        """The descriptors of the frame at hand, in order; the receiver owns them."""
+        return self._link.take_fds(count)
+
+    def nudge(self) -> None:
+        """Have it look at its channel, though it is busy: when what was sent in this turn of the loop is there."""
+        asyncio.get_running_loop().call_soon(self._signal)
+
+    def _signal(self) -> None:
+        if not self.dead:
             self.zygote.kill(self.number, POKE, tree=False)
 
     def kill(self, number: int) -> None:
@@ -121,25 +97,80 @@ class Worker:
     def listen(self) -> None:
         self._link.resume()
         if self.used:
-            self._listen_to_all()
+            self._listen_to_output()
+
+    def _listen_to_output(self) -> None:
+        for pipe in self._pipes:
+            pipe.listen()
 
     def release(self) -> None:
         """Let an idle one go: it ends when its channel does."""
         self._link.close()
 
     def died(self) -> list[Attempt]:
-        """It is gone: take what it still said, close everything; the attempts it left behind."""
+        """It is gone: take what it still said, close everything; the attempts it left behind, in their order."""
         self.dead = True
         self._link.drain()
         left = list(self.attempts.values())
         self.attempts.clear()
-        if self.alone:
-            for pipe in self._pipes:
-                pipe.drain()
         self._link.close()
         for pipe in self._pipes:
             pipe.close()
         return left
+
+
+class Consumer(Worker):
+    """One job, then gone. Whatever it writes is that job's."""
+
+    def assign(self, attempt: Attempt, kill_grace: float) -> None:
+        self.used = True
+        self.attempts[attempt.run] = attempt
+        for pipe in self._pipes:
+            pipe.attach(attempt)
+        self._link.send(attempt.assign)
+        attempt.begin(self, kill_grace)
+
+    def ended(self, attempt: Attempt) -> None:
+        super().ended(attempt)
+        self._drain()
+
+    def died(self) -> list[Attempt]:
+        self._link.drain()
+        self._drain()
+        return super().died()
+
+    def _drain(self) -> None:
+        """Take the output that was left before the end was said."""
+        for pipe in self._pipes:
+            pipe.drain()
+
+
+class Inline:
+    """The zygote as a place to run: for commands that take no time."""
+
+    alone = False
+
+    def __init__(self, zygote: Zygote) -> None:
+        self._zygote = zygote
+
+    @property
+    def pid(self) -> int | None:
+        return self._zygote.pid
+
+    def send(self, frame: Any) -> None:
+        """An inline run asks nothing, so it is told nothing."""
+
+    def poke(self, interrupt: Interrupt) -> None:
+        """There is nothing to poke: it is over at once, or it hangs and the kill comes."""
+
+    def kill(self, number: int) -> None:
+        self._zygote.abort()
+
+    def hush(self) -> None:
+        """The control channel is always read."""
+
+    def listen(self) -> None:
+        """The control channel is always read."""
 
 
 def cause(status: int, *, alone: bool) -> Lost:

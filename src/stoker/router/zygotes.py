@@ -62,6 +62,8 @@ class Zygote:
             self._settings.prefix,
             self._settings.log_level,
             self._settings.max_input,
+            any(table.get("workers") or table.get("max_workers") for table in self._settings.products.values()),
+            self._settings.mode == "development",
         )
         with theirs:
             self._process = subprocess.Popen(

@@ -52,6 +52,8 @@ class Context:
         self._deferred: deque[Callable[[], Any]] = deque()
         self._exits = contextlib.ExitStack()
         self.stream = Stream(self._say)
+        self.resident: Any = None
+        """What the product's start hook made: see :meth:`stoker.Product.resident`."""
 
     @property
     def job(self) -> str:

@@ -23,7 +23,8 @@ from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Ou
 from stoker.model.quantities import show_seconds, show_size
 from stoker.run.context import Context
 from stoker.run.line import Line
-from stoker.wire.frames import Assign, Ended, Interrupt
+from stoker.run.warm import COLD, Warmth
+from stoker.wire.frames import DIRECT, Assign, Ended, Interrupt
 
 Commands = Mapping[str, Command[Any, Any]]
 Source = Callable[[], Commands]
@@ -32,6 +33,13 @@ TRACEBACK_MAX = 16_000
 """Characters of a traceback kept; its end, which says what happened."""
 MESSAGE_MAX = 4_000
 """Characters of an exception's text kept; its beginning."""
+NOTHING = contextlib.nullcontext()
+_parcels: list[Callable[[Assign], Any]] = []
+
+
+def carry(parcel: Callable[[Assign], Any]) -> None:
+    """Dispatched runs of this process find their Buffers here. For a resident, at its start."""
+    _parcels[:] = [parcel]
 
 
 class Run:
@@ -46,12 +54,24 @@ class Run:
         self.value: Any = None
         self.outcome: Outcome | None = None
         self.interrupted: Interrupt | None = None
+        self.warmth: Warmth = COLD
+        self.exchange: Any = _parcels[0](assign) if assign.run >= DIRECT else None
+        """The Buffers that come and go with a dispatched job; None for a stored one, which has none."""
+        self.errors: list[BaseException] | None = None
+        """Where an exception is kept, if anybody wants it."""
         self.started = time.time()
+
+    @property
+    def moving(self) -> contextlib.AbstractContextManager[Any]:
+        """Where Buffers can be read and written."""
+        return NOTHING if self.exchange is None else self.exchange
 
     @property
     def ended(self) -> Ended:
         assert self.outcome is not None
-        return Ended(self.assign.run, self.outcome, self.started)
+        if self.exchange is None:
+            return Ended(self.assign.run, self.outcome, self.started)
+        return Ended(self.assign.run, self.outcome, self.started, self.exchange.sizes(self.outcome))
 
 
 def resolve(run: Run, source: Source) -> None:
@@ -74,6 +94,8 @@ def validate(run: Run) -> None:
     except InvalidInput as error:
         run.outcome = Failed(Fault("InvalidInput", error.message))
         return
+    if run.exchange is not None:
+        run.arguments = run.exchange.filled(run.arguments)
     if signature.context is not None:
         run.arguments[signature.context] = run.context
 
@@ -87,6 +109,10 @@ def perform(run: Run) -> None:
     assert run.command is not None
     run.started = time.time()
     value = run.command.handler(**run.arguments)
+    if run.command.spec.script:
+        from stoker.run import script  # what it loads would make every fork slower
+
+        value = script.perform(value, run.command.spec.script)
     if inspect.iscoroutine(value):
         import asyncio  # loaded already where an application has coroutines; see preload
 
@@ -132,19 +158,22 @@ def prepare(run: Run, source: Source, limit: Callable[[], None]) -> bool:
 
 def execute(run: Run, source: Source, limit: Callable[[], None] = no_limit) -> None:
     """The whole pipeline for a process or a thread."""
-    with _named(run):
+    with _named(run), run.moving:
         if prepare(run, source, limit):
-            with contextlib.closing(run.context):
+            assert run.command is not None
+            with contextlib.closing(run.context), run.warmth.lend(run.command, run.context):
                 perform(run)
             capture(run)
 
 
 async def execute_async(run: Run, source: Source) -> None:
     """The whole pipeline for a task."""
-    with _named(run):
+    with _named(run), run.moving:
         if prepare(run, source, no_limit):
+            assert run.command is not None
             with contextlib.closing(run.context):
-                await perform_async(run)
+                async with run.warmth.alend(run.command, run.context):
+                    await perform_async(run)
             capture(run)
 
 
@@ -156,6 +185,8 @@ def _named(run: Run) -> Iterator[None]:
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
+        if run.errors is not None:
+            run.errors.append(error)
         run.outcome = outcome_of(error, run)
         # a resident runs many jobs: what the handler had in memory goes now, not when a collection finds the cycle
         traceback.clear_frames(error.__traceback__)

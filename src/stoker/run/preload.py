@@ -18,6 +18,7 @@ from typing import Any
 
 from stoker.model.command import Command
 from stoker.model.errors import AppError
+from stoker.model.pool import PoolSpec
 from stoker.model.product import Catalog
 
 Mark = tuple[int, int]
@@ -27,10 +28,12 @@ Mark = tuple[int, int]
 class Application:
     """What ``stoker up`` was told to run: modules, or objects in them, and the commands found there."""
 
-    def __init__(self, targets: Sequence[str], root: Path) -> None:
+    def __init__(self, targets: Sequence[str], root: Path, *, watch: bool = True) -> None:
+        self._watch = watch
         self.targets = tuple(targets)
         self.root = root
         self.commands: dict[str, Command[Any, Any]] = {}
+        self._products: dict[str, list[Catalog]] = {}
         self.seconds = 0.0
         self._sources: dict[str, tuple[str, Mark]] = {}
         self._lock = threading.Lock()
@@ -43,19 +46,44 @@ class Application:
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))
         found: dict[str, Command[Any, Any]] = {}
-        for target in self.targets:
-            for command in _commands_of(target):
+        products: dict[str, list[Catalog]] = {}
+        for one in [one for target in self.targets for one in _found_in(target)]:
+            if isinstance(one, Catalog):
+                products.setdefault(one.name, []).append(one)
+            for command in one if isinstance(one, Catalog) else (one,):
                 there = found.setdefault(command.name, command)
                 if there.origin != command.origin:
                     raise AppError(f"{command.name} is registered twice: in {there.origin} and in {command.origin}")
         if not found:
             raise AppError(f"{', '.join(self.targets)}: no product with a command found; is it imported there?")
         self.commands = found
+        self._products = products
+        self.pools()
         self._sources = dict(self._look())
         self.seconds = time.monotonic() - begun
 
+    def pools(self) -> tuple[PoolSpec, ...]:
+        """The pools as the code declares them, one for each product. Raises :class:`AppError` when two places declare
+        one differently."""
+        found = {}
+        for name, products in self._products.items():
+            plain = PoolSpec(product=name)
+            declared = {product.pool: None for product in products if product.pool != plain}
+            if len(declared) > 1:
+                raise AppError(f"the pool of the product {name} is declared twice, and differently")
+            found[name] = next(iter(declared), plain)
+        return tuple(found.values())
+
+    def home(self, name: str) -> Catalog | None:
+        """The product of a name, that which has a start hook if one has."""
+        products = self._products.get(name, [])
+        return next((one for one in products if one.start_hook() is not None), products[0] if products else None)
+
     def current(self) -> dict[str, Command[Any, Any]]:
-        """The commands as their source says now. Raises :class:`AppError` when that cannot be imported any more."""
+        """The commands as their source says now, or as they were loaded where nobody watches the source. Raises
+        :class:`AppError` when it cannot be imported any more."""
+        if not self._watch:
+            return self.commands
         with self._lock:
             self.refresh()
             return self.commands
@@ -104,38 +132,61 @@ def _mark(path: str) -> Mark | None:
     return found.st_mtime_ns, found.st_size
 
 
-def _commands_of(target: str) -> Iterator[Command[Any, Any]]:
+def _found_in(target: str) -> list[Catalog | Command[Any, Any]]:
+    """The products of a target, and commands that are on none of them."""
     name, _, attribute = target.partition(":")
     module = _imported(name, target)
     if attribute:
-        yield from _named(module, attribute, target)
-        return
+        return [_named(module, attribute, target)]
     if hasattr(module, "__path__"):
         for found in pkgutil.walk_packages(module.__path__, f"{name}."):
             # what `python -m` would run is a program, not a part of the application
             if not found.name.endswith(".__main__"):
                 _imported(found.name, target)
-    seen: set[int] = set()
+    values: dict[int, Any] = {}
     for other in [module, *(m for n, m in list(sys.modules.items()) if n.startswith(f"{name}."))]:
         for value in list(vars(other).values()):
-            if id(value) not in seen and isinstance(value, Catalog | Command):
-                seen.add(id(value))
-                yield from (value if isinstance(value, Catalog) else (value,))
+            if isinstance(value, Catalog | Command) or _is_product_class(value, name):
+                values[id(value)] = value
+    made = {type(value) for value in values.values()}
+    return [
+        _constructed(value, target) if isinstance(value, type) else value
+        for value in values.values()
+        if value not in made
+    ]
 
 
-def _named(module: ModuleType, attribute: str, target: str) -> Iterator[Command[Any, Any]]:
+def _is_product_class(value: Any, package: str) -> bool:
+    """Whether this is a class of the application that is a product by itself."""
+    return (
+        isinstance(value, type)
+        and issubclass(value, Catalog)
+        and f"{value.__module__}.".startswith(f"{package}.")
+        and "handle_job" in vars(value)
+    )
+
+
+def _constructed(kind: type[Catalog], target: str) -> Catalog:
+    try:
+        return kind()  # type: ignore[call-arg]  # a product in the class form knows its name
+    except AppError:
+        raise
+    except Exception as error:
+        raise AppError(f"{target}: the product {kind.__name__} cannot be made: {_where(error)}") from error
+
+
+def _named(module: ModuleType, attribute: str, target: str) -> Catalog | Command[Any, Any]:
     value: Any = module
     for step in attribute.split("."):
         try:
             value = getattr(value, step)
         except AttributeError:
             raise AppError(f"{target}: the module {module.__name__} has no {attribute!r}") from None
-    if isinstance(value, Catalog):
-        yield from value
-    elif isinstance(value, Command):
-        yield value
-    else:
-        raise AppError(f"{target}: is a {type(value).__name__}, not a Product or a command")
+    if isinstance(value, type) and issubclass(value, Catalog):
+        return _constructed(value, target)
+    if isinstance(value, Catalog | Command):
+        return value
+    raise AppError(f"{target}: is a {type(value).__name__}, not a Product or a command")
 
 
 def _imported(name: str, target: str) -> ModuleType:

@@ -1,10 +1,11 @@
-"""A resident: one process, many jobs at a time, for commands that mostly wait.
+"""A resident: one process, many jobs, and what stays warm in between.
 
-    async    each job is a task on the one event loop
-    thread   each job is a thread of its own pool; coroutines get a loop of their own there
+    process  one job at a time in the main thread (:mod:`.resident_process`)
+    async    each job is a task on the one event loop; plain functions run in threads beside it
+    thread   each job is a thread; coroutines get a loop of their own there
 
-Many jobs share the process, so a job that must be killed costs the resident: the router replaces it and settles what it
-held. Soft interrupts stay with the job: a task is cancelled, a thread gets an exception at its next bytecode.
+Where many jobs share the process, a job that must be killed costs the resident: the router replaces it and settles what
+it held. Soft interrupts stay with the job: a task is cancelled, a thread gets an exception at its next bytecode.
 """
 
 from __future__ import annotations
@@ -12,21 +13,114 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import itertools
+import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import setproctitle
 
+from stoker.model.command import Isolation
 from stoker.model.errors import StokerError
 from stoker.model.interrupt import CancelRequested, TimeLimitExceeded
 from stoker.run import consumer, environ, joblog, process
-from stoker.run.executor import Run, execute, execute_async
+from stoker.run.dispatched import Carrier
+from stoker.run.executor import MESSAGE_MAX, Run, execute, execute_async
 from stoker.run.line import unpack
+from stoker.run.page import Page
 from stoker.run.preload import Application
+from stoker.run.resident_process import ProcessResident
+from stoker.run.warm import Warmth
 from stoker.wire.channel import Channel
-from stoker.wire.frames import TO_RUNNER, Answer, Ask, Assign, Ended, Interrupt
+from stoker.wire.frames import Answer, Ask, Assign, Ended, Fork, Interrupt, Ready
+
+
+class ThreadLine:
+    """The line of a run that is a thread: it waits for its answers without holding up the others."""
+
+    def __init__(self, channel: Channel, run: int) -> None:
+        self._channel = channel
+        self._run = run
+        self._numbers = itertools.count(1)
+        self._arrived = threading.Condition()
+        self._answers: dict[int, Answer] = {}
+        self.thread = 0
+
+    def send(self, frame: Any) -> None:
+        self._channel.send(frame)
+
+    def ask(self, method: str, params: bytes) -> bytes:
+        number = next(self._numbers)
+        self._channel.send(Ask(self._run, number, method, params))
+        with self._arrived:
+            self._arrived.wait_for(lambda: number in self._answers)
+            return unpack(self._answers.pop(number))
+
+    async def aask(self, method: str, params: bytes) -> bytes:
+        return await asyncio.to_thread(self.ask, method, params)
+
+    def answered(self, answer: Answer) -> None:
+        with self._arrived:
+            self._answers[answer.ask] = answer
+            self._arrived.notify_all()
+
+
+class Threads:
+    """Runs as threads."""
+
+    def __init__(self, channel: Channel, application: Application, warmth: Warmth, slots: int, result_max: int) -> None:
+        self._channel = channel
+        self._application = application
+        self._warmth = warmth
+        self._result_max = result_max
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="job")
+        self._runs: dict[int, ThreadLine] = {}
+
+    def __contains__(self, run: int) -> bool:
+        return run in self._runs
+
+    def hear(self, frame: Any) -> None:
+        """A frame about one of these runs, or a new one."""
+        match frame:
+            case Assign():
+                line = self._runs[frame.run] = ThreadLine(self._channel, frame.run)
+                self._pool.submit(self._one, frame, line)
+            case Answer():
+                self._runs[frame.run].answered(frame)
+            case Interrupt():
+                kind = TimeLimitExceeded if frame.kind == "timeout" else CancelRequested
+                raise_in_thread(self._runs[frame.run].thread, kind, frame.reason)
+
+    def _one(self, assign: Assign, line: ThreadLine) -> None:
+        line.thread = threading.get_ident()
+        run = Run(assign, line, self._result_max)
+        run.warmth = self._warmth
+        joblog.belongs_to(run.context)
+        execute(run, self._application.current)
+        consumer.flush()
+        del self._runs[assign.run]
+        self._channel.send(run.ended)
+
+
+class ThreadResident:
+    """Jobs as threads. ``other`` gets the frames that are no jobs."""
+
+    def __init__(self, channel: Channel, application: Application, warmth: Warmth, slots: int, result_max: int) -> None:
+        self._channel = channel
+        self._threads = Threads(channel, application, warmth, slots, result_max)
+        self.other: Callable[[Any], None] = lambda frame: None
+
+    def serve(self) -> None:
+        """Until the router closes the channel."""
+        while (frame := self._channel.receive()) is not None:
+            if isinstance(frame, Assign):
+                self._threads.hear(frame)
+            elif not isinstance(frame, Answer | Interrupt):
+                self.other(frame)
+            elif frame.run in self._threads:
+                self._threads.hear(frame)
 
 
 class TaskLine:
@@ -61,14 +155,17 @@ class TaskLine:
 
 
 class AsyncResident:
-    """Jobs as tasks."""
+    """Jobs as tasks of one loop; plain functions as threads beside it. ``other`` gets the frames that are no jobs."""
 
-    def __init__(self, channel: Channel, application: Application, result_max: int) -> None:
+    def __init__(self, channel: Channel, application: Application, warmth: Warmth, slots: int, result_max: int) -> None:
         self._channel = channel
         self._application = application
+        self._warmth = warmth
         self._result_max = result_max
+        self._threads = Threads(channel, application, warmth, slots, result_max)
         self._runs: dict[int, tuple[asyncio.Task[None], TaskLine, Run]] = {}
         self._ended: list[Ended] = []
+        self.other: Callable[[Any], None] = lambda frame: None
 
     async def serve(self) -> None:
         """Until the router closes the channel."""
@@ -85,9 +182,12 @@ class AsyncResident:
 
     def _sort(self, frame: Any) -> None:
         match frame:
+            case Assign() if self._is_plain(frame.command):
+                self._threads.hear(frame)
             case Assign():
                 line = TaskLine(self._channel, frame.run)
                 run = Run(frame, line, self._result_max)
+                run.warmth = self._warmth
                 self._runs[frame.run] = (asyncio.create_task(self._one(run)), line, run)
             case Answer() if frame.run in self._runs:
                 self._runs[frame.run][1].answered(frame)
@@ -95,6 +195,15 @@ class AsyncResident:
                 task, _, run = self._runs[frame.run]
                 run.interrupted = frame
                 task.cancel()
+            case Answer() | Interrupt():
+                if frame.run in self._threads:
+                    self._threads.hear(frame)
+            case _:
+                self.other(frame)
+
+    def _is_plain(self, name: str) -> bool:
+        command = self._application.commands.get(name)
+        return command is not None and not command.spec.is_async
 
     async def _one(self, run: Run) -> None:
         joblog.belongs_to(run.context)
@@ -111,69 +220,6 @@ class AsyncResident:
         self._channel.send_all(ended)
 
 
-class ThreadLine:
-    """The line of a run that is a thread: it waits for its answers without holding up the others."""
-
-    def __init__(self, channel: Channel, run: int) -> None:
-        self._channel = channel
-        self._run = run
-        self._numbers = itertools.count(1)
-        self._arrived = threading.Condition()
-        self._answers: dict[int, Answer] = {}
-        self.thread = 0
-
-    def send(self, frame: Any) -> None:
-        self._channel.send(frame)
-
-    def ask(self, method: str, params: bytes) -> bytes:
-        number = next(self._numbers)
-        self._channel.send(Ask(self._run, number, method, params))
-        with self._arrived:
-            self._arrived.wait_for(lambda: number in self._answers)
-            return unpack(self._answers.pop(number))
-
-    async def aask(self, method: str, params: bytes) -> bytes:
-        return await asyncio.to_thread(self.ask, method, params)
-
-    def answered(self, answer: Answer) -> None:
-        with self._arrived:
-            self._answers[answer.ask] = answer
-            self._arrived.notify_all()
-
-
-class ThreadResident:
-    """Jobs as threads."""
-
-    def __init__(self, channel: Channel, application: Application, slots: int, result_max: int) -> None:
-        self._channel = channel
-        self._application = application
-        self._result_max = result_max
-        self._pool = ThreadPoolExecutor(slots, thread_name_prefix="job")
-        self._runs: dict[int, ThreadLine] = {}
-
-    def serve(self) -> None:
-        """Until the router closes the channel."""
-        while (frame := self._channel.receive()) is not None:
-            match frame:
-                case Assign():
-                    line = self._runs[frame.run] = ThreadLine(self._channel, frame.run)
-                    self._pool.submit(self._one, frame, line)
-                case Answer() if frame.run in self._runs:
-                    self._runs[frame.run].answered(frame)
-                case Interrupt() if frame.run in self._runs:
-                    kind = TimeLimitExceeded if frame.kind == "timeout" else CancelRequested
-                    raise_in_thread(self._runs[frame.run].thread, kind, frame.reason)
-
-    def _one(self, assign: Assign, line: ThreadLine) -> None:
-        line.thread = threading.get_ident()
-        run = Run(assign, line, self._result_max)
-        joblog.belongs_to(run.context)
-        execute(run, self._application.current)
-        consumer.flush()
-        del self._runs[assign.run]
-        self._channel.send(run.ended)
-
-
 def raise_in_thread(thread: int, kind: type[TimeLimitExceeded | CancelRequested], reason: str) -> None:
     """Raise at the thread's next bytecode. CPython takes a class, so the reason rides in a subclass."""
 
@@ -184,17 +230,61 @@ def raise_in_thread(thread: int, kind: type[TimeLimitExceeded | CancelRequested]
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(raised))
 
 
-def main(application: Application, prefix: str, result_max: int, isolation: str, slots: int) -> None:
+def main(application: Application, prefix: str, result_max: int, order: Fork, page: Page) -> None:
     """The life of a resident. Never returns."""
-    setproctitle.setproctitle(f"{prefix}-resident {isolation} {slots}")
+    kind = f"{order.isolation} {order.product}".strip()
+    setproctitle.setproctitle(f"{prefix}-resident {kind} {order.slots}")
     process.become_subreaper()
     consumer.reseed()
-    environ.install()
     joblog.share_output()
     signal.signal(consumer.POKE, signal.SIG_IGN)
-    channel = Channel(process.channel(), TO_RUNNER)
-    if isolation == "async":
-        asyncio.run(AsyncResident(channel, application, result_max).serve())
-    else:
-        ThreadResident(channel, application, slots, result_max).serve()
+    channel = Carrier(process.channel())
+    warmth = Warmth()
+    if order.isolation != Isolation.PROCESS:
+        environ.install()
+    if order.isolation == Isolation.ASYNC:
+        asyncio.run(_serve_async(application, channel, warmth, order, result_max))
+    elif _ready(channel, lambda: _warm_up(application, warmth, order.product)):
+        if order.isolation == Isolation.PROCESS:
+            ProcessResident(channel, application, page, warmth, result_max).serve()
+        else:
+            ThreadResident(channel, application, warmth, order.slots, result_max).serve()
+        warmth.close()
     consumer.leave()
+
+
+async def _serve_async(
+    application: Application, channel: Channel, warmth: Warmth, order: Fork, result_max: int
+) -> None:
+    home = application.home(order.product)
+    hook = None if home is None else home.start_hook()
+    try:
+        if home is not None and hook is not None:
+            await warmth.avalue(home, hook)
+    except Exception as error:
+        return _unfit(channel, error)
+    channel.send(Ready(os.getpid()))
+    await AsyncResident(channel, application, warmth, order.slots, result_max).serve()
+    return await warmth.aclose()
+
+
+def _warm_up(application: Application, warmth: Warmth, product: str) -> None:
+    home = application.home(product)
+    hook = None if home is None else home.start_hook()
+    if home is not None and hook is not None:
+        warmth.value(home, hook)
+
+
+def _ready(channel: Channel, prepare: Callable[[], None]) -> bool:
+    """Run the start hook and say how that went."""
+    try:
+        prepare()
+    except Exception as error:
+        _unfit(channel, error)
+        return False
+    channel.send(Ready(os.getpid()))
+    return True
+
+
+def _unfit(channel: Channel, error: Exception) -> None:
+    channel.send(Ready(os.getpid(), f"its start hook failed: {type(error).__name__}: {error}"[:MESSAGE_MAX]))

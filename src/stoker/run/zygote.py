@@ -32,8 +32,8 @@ from typing import Any, NoReturn
 import msgspec
 import setproctitle
 
-from stoker.model.command import Isolation
 from stoker.model.errors import AppError
+from stoker.model.pool import RESIDENT
 from stoker.run import consumer, joblog, process
 from stoker.run.executor import Run, execute
 from stoker.run.line import NoAnswers
@@ -43,8 +43,9 @@ from stoker.wire.channel import Channel
 from stoker.wire.frames import Announce, Assign, Born, Died, Fork, Kill, Leave, Refused, Unborn
 
 DESCRIPTORS = 3
+PAGES = 1
+"""Descriptors more for a process that stays: its page of shared memory."""
 REHEARSALS = 32
-RESIDENTS = (Isolation.ASYNC, Isolation.THREAD)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -55,6 +56,10 @@ class Plan(msgspec.Struct, frozen=True):
     prefix: str
     level: str
     result_max: int
+    residents: bool = False
+    """Whether a file asks for workers that stay, whatever the code says."""
+    watch: bool = True
+    """Whether changed source is seen by the next job."""
 
 
 class ControlLine(NoAnswers):
@@ -89,6 +94,7 @@ class Zygote:
                 tuple(command.spec for command in self._application.commands.values()),
                 self._application.seconds,
                 len(sys.modules),
+                self._application.pools(),
             )
         )
         poll = select.poll()
@@ -121,7 +127,7 @@ class Zygote:
                 self._leaving = True
 
     def _fork(self, order: Fork) -> None:
-        fds = self._control.take_fds(DESCRIPTORS)
+        fds = self._control.take_fds(DESCRIPTORS + (0 if order.isolation == "fork" else PAGES))
         try:
             self.check_threads()
             parent = os.getpid()
@@ -146,21 +152,26 @@ class Zygote:
         try:
             os.setpgid(0, 0)
             process.reset_signals()
-            process.take_descriptors(self._null, *fds)
-            process.die_with_parent(parent)
-            gc.enable()
-            plan = self._plan
             if order.isolation == "fork":
-                consumer.main(self._application, plan.prefix, plan.result_max)
+                self._prepare(fds, parent)
+                consumer.main(self._application, self._plan.prefix, self._plan.result_max)
             else:
-                from stoker.run import resident
+                from stoker.run import page, resident
 
-                resident.main(self._application, plan.prefix, plan.result_max, order.isolation, order.slots)
+                shared = page.Page(fds[DESCRIPTORS])
+                self._prepare(fds[:DESCRIPTORS], parent)
+                resident.main(self._application, self._plan.prefix, self._plan.result_max, order, shared)
             status = 0
         except BaseException as error:
             os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="replace"))
         finally:
             os._exit(status)
+
+    def _prepare(self, fds: list[int], parent: int) -> None:
+        """Nothing of the parent's stays open but what the child was given."""
+        process.take_descriptors(self._null, *fds)
+        process.die_with_parent(parent)
+        gc.enable()
 
     def check_threads(self) -> None:
         if process.count_threads() != 1:
@@ -216,8 +227,11 @@ def warm_up(application: Application, plan: Plan) -> None:
     prepared here once, instead of in every child.
     """
     commands = application.commands.values()
-    if any(command.spec.is_async or command.spec.isolation in RESIDENTS for command in commands):
+    stay = any(command.spec.is_async or command.spec.isolation in RESIDENT for command in commands)
+    if stay or plan.residents or any(pool.most for pool in application.pools()):
         importlib.import_module("stoker.run.resident")
+    if any(command.spec.script for command in commands):
+        importlib.import_module("stoker.run.script")
     joblog.install(plan.level)
     rehearse(REHEARSALS, plan.result_max)
 
@@ -234,7 +248,7 @@ def main(control: Channel, plan: Plan) -> int:
     process.become_subreaper()
     router = os.getppid()
     process.die_with_parent(router)  # while it imports it would not see its channel close
-    application = Application(plan.targets, Path(plan.root))
+    application = Application(plan.targets, Path(plan.root), watch=plan.watch)
     zygote = Zygote(control, plan, application)
     try:
         application.load()

@@ -179,7 +179,9 @@ class _Inline(Generic[R]):
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        with contextlib.closing(self.run.context), listening(self.run):
+        assert self.run.command is not None
+        lent = self.run.warmth.lend(self.run.command, self.run.context)
+        with contextlib.closing(self.run.context), listening(self.run), lent:
             yield
 
     def result(self) -> Result[R]:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import array
 import os
 import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from stoker.wire import frames
+from stoker.model.errors import InvalidBuffer
+from stoker.wire import frames, rights
 
 CHUNK = 1 << 16
-FDS_MAX = 16
 
 
 class Channel:
-    """Sends and receives frames, and with ``descriptors`` receives file descriptors beside them.
+    """Sends and receives frames, file descriptors beside them; receives those only with ``descriptors``.
 
     Sending is safe from any thread; receiving belongs to one thread at a time. :meth:`receive` returns None when the
     other side is gone.
@@ -38,10 +37,13 @@ class Channel:
     def fileno(self) -> int:
         return self._sock.fileno()
 
-    def send(self, frame: Any) -> None:
-        """Raises OSError when nobody is there any more."""
+    def send(self, frame: Any, fds: Sequence[int] = ()) -> None:
+        """Descriptors are lent: the sender still has to close them. Raises OSError when nobody is there any more."""
+        data = frames.encode(frame)
         with self._lock:
-            self._sock.sendall(frames.encode(frame))
+            if fds:
+                data = data[socket.send_fds(self._sock, [data], list(fds)) :]
+            self._sock.sendall(data)
 
     def send_all(self, some: Iterable[Any]) -> None:
         """Send frames with one write. Raises OSError when nobody is there any more."""
@@ -70,7 +72,10 @@ class Channel:
         return not self._open
 
     def take_fds(self, count: int) -> list[int]:
-        """Descriptors that came with the frames so far, in order; the receiver owns them."""
+        """Descriptors that came with the frames so far, in order; the receiver owns them. Raises ValueError when there
+        are not so many."""
+        if count > len(self._fds):
+            raise ValueError(f"{count} descriptors were announced, and {len(self._fds)} came")
         return [self._fds.popleft() for _ in range(count)]
 
     def close(self) -> None:
@@ -95,16 +100,20 @@ class Channel:
         if not data:
             self._open = False
             return False
-        self._ready.extend(self._decoder.feed(data))
+        found = self._decoder.feed(data)
+        if self._fds:
+            for frame in found:
+                self._arrived(frame)
+        self._ready.extend(found)
         return True
 
+    def _arrived(self, frame: Any) -> None:
+        """A frame is there, and descriptors that may be its own."""
+
     def _receive_with_fds(self, flags: int) -> bytes:
-        ints = array.array("i")
-        data, extra, _, _ = self._sock.recvmsg(
-            CHUNK, socket.CMSG_SPACE(FDS_MAX * ints.itemsize), flags | socket.MSG_CMSG_CLOEXEC
-        )
-        for level, kind, payload in extra:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                ints.frombytes(payload[: len(payload) - len(payload) % ints.itemsize])
-        self._fds.extend(ints)
+        try:
+            data, fds = rights.receive(self._sock, CHUNK, flags)
+        except InvalidBuffer as error:
+            raise ConnectionResetError(error.message) from None
+        self._fds.extend(fds)
         return data

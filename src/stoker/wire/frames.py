@@ -1,8 +1,8 @@
 """What travels inside the daemon: between router and zygote, and between router and each process that runs jobs.
 
 A frame is four bytes of length (little endian) and one MessagePack value: a tagged record. Payloads are bytes of JSON
-that pass through unread. ``run`` numbers an attempt among those the router has now; it is what a process with several
-jobs tells them apart by.
+that pass through unread; descriptors travel beside a frame, with its first byte. ``run`` numbers an attempt among
+those the router has now; it is what a process with several jobs tells them apart by.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ import msgspec
 
 from stoker.model.command import CommandSpec
 from stoker.model.outcome import Outcome
+from stoker.model.pool import PoolSpec
 
 HEAD = struct.Struct("<I")
+DIRECT = 1 << 62
+"""Runs from here on are dispatched: they belong to no stored job."""
 FRAME_MAX = 80 << 20
 """Bytes of one frame at most; a larger one means the other side is broken."""
 
@@ -24,11 +27,13 @@ FRAME_MAX = 80 << 20
 
 
 class Fork(msgspec.Struct, array_like=True, tag="fork", frozen=True):
-    """Make a process. Comes with three descriptors: its channel, its stdout, its stderr."""
+    """Make a process. Comes with three descriptors: its channel, its stdout, its stderr; for a resident of a pool with
+    a fourth, the memory where it writes which run it is at."""
 
     worker: int
     isolation: str
     slots: int
+    product: str = ""
 
 
 class Kill(msgspec.Struct, array_like=True, tag="kill", frozen=True):
@@ -52,6 +57,7 @@ class Announce(msgspec.Struct, array_like=True, tag="announce", frozen=True):
     commands: tuple[CommandSpec, ...]
     seconds: float
     modules: int
+    pools: tuple[PoolSpec, ...] = ()
 
 
 class Refused(msgspec.Struct, array_like=True, tag="refused", frozen=True):
@@ -100,6 +106,8 @@ class Assign(msgspec.Struct, array_like=True, tag="assign", frozen=True):
     timeout: float | None
     max_output: int
     round: int = 0
+    buffers: tuple[int, ...] = ()
+    """Sizes of the memory files whose descriptors come with this frame."""
 
 
 class Interrupt(msgspec.Struct, array_like=True, tag="interrupt", frozen=True):
@@ -148,17 +156,25 @@ class Ask(msgspec.Struct, array_like=True, tag="ask", frozen=True):
 
 
 class Ended(msgspec.Struct, array_like=True, tag="ended", frozen=True):
-    """The run is over. ``started`` is when the handler was entered, wall clock."""
+    """The run is over. ``started`` is when the handler was entered, wall clock; ``buffers`` as in an assignment."""
 
     run: int
     outcome: Outcome
     started: float
+    buffers: tuple[int, ...] = ()
+
+
+class Ready(msgspec.Struct, array_like=True, tag="ready", frozen=True):
+    """A resident has made its warm state and takes jobs; or why it cannot, and then it ends."""
+
+    pid: int
+    problem: str | None = None
 
 
 ToZygote: TypeAlias = Fork | Kill | Leave | Assign
 FromZygote: TypeAlias = Announce | Refused | Born | Unborn | Died | Ended | Progressed | Said | Ask
 ToRunner: TypeAlias = Assign | Interrupt | Answer
-FromRunner: TypeAlias = Progressed | Said | Ask | Ended
+FromRunner: TypeAlias = Progressed | Said | Ask | Ended | Ready
 
 _encoder = msgspec.msgpack.Encoder()
 # made once and shared: making one takes as long as a fork

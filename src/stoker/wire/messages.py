@@ -7,9 +7,13 @@
     → {"type": "call", "id": 2, "method": "notebook.search", "params": {"text": "fire"}}
     ← {"type": "error", "id": 2, "code": "invalid_input", "message": "k: Field required"}
 
+    → {"type": "job", "jobId": "a", "product": "images", "action": "resize", "payload": {"width": 640}}
+    ← {"type": "job_result", "jobId": "a", "result": {…}}
+
 ``init`` comes first and says who; ``call`` names a method, or a command by its full name, and is answered by ``return``
 or ``error`` with the same id, in any order; ``event`` comes unasked; ``ping`` says "still here" while an answer takes
-long and needs no reply.
+long and needs no reply. ``job`` is direct dispatch: handed to a worker that lives, never stored; descriptors of moved
+buffers travel beside its line (``SCM_RIGHTS``, sent with its first byte), as many as ``buffers`` has sizes.
 """
 
 from __future__ import annotations
@@ -73,11 +77,56 @@ class Event(msgspec.Struct, tag_field="type", tag="event", omit_defaults=True):
     offset: int | None = None
 
 
-class Ping(msgspec.Struct, tag_field="type", tag="ping"):
-    """Still here."""
+class Ping(msgspec.Struct, tag_field="type", tag="ping", omit_defaults=True):
+    """Still here. With a product, a question to its workers, answered by :class:`Pong`."""
+
+    product: str | None = None
 
 
-Message: TypeAlias = Init | Call | Return | Error | Event | Ping
+class Pong(msgspec.Struct, tag_field="type", tag="pong", omit_defaults=True, rename="camel"):
+    """How many jobs the workers of a product have in hand, and how many dispatches wait for one; of all products, when
+    none was named."""
+
+    active_jobs: int
+    product: str | None = None
+    workers: int | None = None
+    waiting: int | None = None
+
+
+class Dispatch(msgspec.Struct, tag_field="type", tag="job", omit_defaults=True, rename="camel"):
+    """Let a worker of the product do this, now. ``buffers`` are the sizes of the memory files sent beside the line.
+    ``detailed`` asks for an answer that also tells who did it."""
+
+    job_id: int | str
+    product: str
+    action: str
+    payload: msgspec.Raw = EMPTY
+    buffers: tuple[int, ...] = ()
+    timeout: float | None = None
+    checked: str | None = None
+    detailed: bool = False
+
+
+class Recall(msgspec.Struct, tag_field="type", tag="job_cancel", rename="camel"):
+    """Nobody waits for that dispatch any more."""
+
+    job_id: int | str
+
+
+class JobResult(msgspec.Struct, tag_field="type", tag="job_result", omit_defaults=True, rename="camel"):
+    """How a dispatch ended: with ``result``, or with ``error``. Descriptors beside it as ``buffers`` says."""
+
+    job_id: int | str
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    code: str | None = None
+    kind: str | None = None
+    by: str | None = None
+    worker: int | None = None
+    buffers: tuple[int, ...] = ()
+
+
+Message: TypeAlias = Init | Call | Return | Error | Event | Ping | Pong | Dispatch | Recall | JobResult
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
@@ -110,6 +159,11 @@ class Lines:
     def __init__(self, limit: int) -> None:
         self._limit = limit + LINE_SLACK
         self._buffer = bytearray()
+
+    @property
+    def partial(self) -> bool:
+        """Whether a line has begun that has not ended."""
+        return bool(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
         """The complete lines so far, without their ends and without empty ones. Raises :class:`PayloadTooLarge`."""

@@ -201,3 +201,32 @@ async def test_a_paused_link_reads_nothing_until_it_goes_on(ends: Ends) -> None:
     ends.link.resume()
     await ends.until(lambda: bool(ends.frames))
     assert ends.frames == [SAID]
+
+
+def test_descriptors_that_come_with_frames_wait_until_they_are_taken() -> None:
+    async def body() -> None:
+        ours, theirs = socket.socketpair()
+        taken: list[int] = []
+        link: Link
+
+        def on_frame(frame: Said) -> None:
+            taken.extend(link.take_fds(frame.run))
+
+        link = Link(asyncio.get_running_loop(), ours, FROM_RUNNER, on_frame, lambda: None, descriptors=True)
+        pipe = os.pipe()
+        socket.send_fds(theirs, [frames.encode(Said(2, "log", 1.0, b"x"))], pipe)
+        for fd in pipe:
+            os.close(fd)
+        async with asyncio.timeout(20):
+            while len(taken) < 2:
+                await asyncio.sleep(0)
+        with pytest.raises(ValueError, match="1 descriptors were announced, and 0 came"):
+            link.take_fds(1)
+        for fd in taken:
+            os.close(fd)
+        link.close()
+        theirs.close()
+
+    before = len(os.listdir("/proc/self/fd"))
+    asyncio.run(body())
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -36,7 +36,9 @@ def test_the_example_in_the_documentation_is_the_protocol() -> None:
     """Each line of the module's docstring is a message, but for what stands for something longer."""
     lines = [line.strip()[2:] for line in inspect.getdoc(messages).splitlines() if line.strip()[:1] in ("→", "←")]  # type: ignore[union-attr]
     read = [decode(line.replace("{…}", "{}").encode()) for line in lines]
-    assert [type(message).__name__ for message in read] == ["Init", "Init", "Call", "Return", "Call", "Error"]
+    assert [type(message).__name__ for message in read] == [
+        "Init", "Init", "Call", "Return", "Call", "Error", "Dispatch", "JobResult",
+    ]  # fmt: skip
 
 
 def test_fields_of_a_newer_version_are_passed_over() -> None:

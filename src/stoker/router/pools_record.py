@@ -1,0 +1,40 @@
+"""Pools and their workers as the outside sees them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from stoker.router.pools import Residents
+from stoker.router.pools_worker import Resident
+
+
+def pool_record(pool: Residents) -> dict[str, Any]:
+    """A pool: its limits, and how it is now."""
+    return {
+        **msgspec.to_builtins(pool.spec),
+        "slots": pool.slots,
+        "live": len(pool.live),
+        "busy": sum(worker.active for worker in pool.workers),
+        "waiting": len(pool.waiting),
+        "replaced": pool.replaced,
+        "broken": pool.broken,
+        "why": pool.why(),
+        "processes": [worker_record(worker) for worker in pool.workers],
+    }
+
+
+def worker_record(worker: Resident) -> dict[str, Any]:
+    """A worker that stays, and what it does."""
+    leaving = worker.outgoing or worker.released
+    return {
+        "pid": worker.pid,
+        "product": worker.product,
+        "state": "starting" if not worker.ready else "leaving" if leaving else "ready",
+        "activeJobs": worker.active,
+        "assigned": worker.load,
+        "done": worker.done,
+        "age": round(asyncio.get_running_loop().time() - worker.born_at, 3),
+    }

@@ -1,0 +1,196 @@
+"""A resident of the kind ``process``: one job at a time in its main thread, and the state that stays warm in between.
+
+    router ── Assign, Assign, Assign ──► queue ──► begin ──► handler ──► end ──┐
+                                                    │                          │
+    router ◄── page: the run it is at ──────────────┘      Ended, Ended ◄──────┘
+
+The router sends a few jobs ahead when they are fast, so that the pipe is never empty, and their ends go back several in
+one write. An interrupt is announced by a signal and raised into the handler right there, as in a consumer; one for a
+job that has not begun takes it out of the queue.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+import types
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from stoker.model.interrupt import DaemonGone, Interrupted
+from stoker.model.outcome import Returned
+from stoker.run import joblog, process
+from stoker.run.consumer import POKE, SoloLine
+from stoker.run.executor import Commands, Run, execute, outcome_of
+from stoker.run.page import Page
+from stoker.run.preload import Application
+from stoker.run.warm import Warmth
+from stoker.wire.channel import Channel
+from stoker.wire.frames import Answer, Assign, Ended, Interrupt
+
+RECALL = "recall"
+"""The kind of an interrupt that asks a run back, if it has not begun."""
+HOLD = 0.002
+"""Seconds that the end of a job may wait for those of the next."""
+HELD_MAX = 64
+LOOK_EVERY = 0.05
+"""Seconds between looks for changed source while jobs follow each other without a pause."""
+
+
+class QueueLine(SoloLine):
+    """The line of runs that follow each other."""
+
+    def __init__(self, channel: Channel, page: Page) -> None:
+        super().__init__(channel)
+        self._page = page
+        self._queue: deque[Any] = deque()
+        self._ended: list[Ended] = []
+        self._hold_until = 0.0
+        self.idled = True
+        """Whether it had to wait for the frame it gave last."""
+
+    def next(self) -> Any | None:
+        """The next frame to work on; waits for it. None when there will be none."""
+        self._busy += 1
+        try:
+            self.idled = False
+            if self._ended and (len(self._ended) >= HELD_MAX or time.monotonic() >= self._hold_until):
+                self._tell()
+            if not self._queue:
+                for frame in self._channel.waiting():
+                    self._note(frame)
+            while not self._queue:
+                self._tell()
+                self.idled = True
+                first = self._channel.receive()
+                if first is None:
+                    return None
+                self._note(first)
+            return self._queue.popleft()
+        finally:
+            self._busy -= 1
+
+    def begin(self, run: int) -> None:
+        """What comes for this run from now on is kept for its handler."""
+        self._pending = None
+        self._run = run
+        self._page.begin(run)
+
+    def enter(self) -> None:
+        """The handler comes next: what comes for it is raised into it, and what has come already right here."""
+        self.in_handler = True
+        self._raise_pending()
+
+    def send(self, frame: Any) -> None:
+        self._busy += 1
+        try:
+            self._tell()
+        finally:
+            self._busy -= 1
+        super().send(frame)
+
+    def end(self, ended: Ended) -> None:
+        """Tell how a run ended, soon."""
+        if not self._ended:
+            self._hold_until = time.monotonic() + HOLD
+        self._ended.append(ended)
+
+    def poked(self, _signal: int, _frame: types.FrameType | None) -> None:
+        """The router waits for what is held back, or has something to say."""
+        if not self._busy:
+            self._busy += 1
+            try:
+                for frame in self._channel.waiting():
+                    self._note(frame)
+                self._tell()
+                if self._channel.closed:
+                    self._pending = self._pending or DaemonGone("the daemon is gone")
+            finally:
+                self._busy -= 1
+            self._raise_pending()
+
+    def _tell(self) -> None:
+        if self._ended:
+            # taken before they are sent: a signal in between finds none
+            ended, self._ended = self._ended, []
+            try:
+                self._channel.send_all(ended)
+            except OSError:
+                self._pending = self._pending or DaemonGone("the daemon is gone")
+
+    def _note(self, frame: Any) -> None:
+        if isinstance(frame, Interrupt) and (frame.run != self._run or frame.kind == RECALL):
+            self._give_back(frame.run)
+        elif isinstance(frame, Interrupt | Answer):
+            super()._note(frame)
+        else:
+            self._queue.append(frame)
+
+    def _give_back(self, run: int) -> None:
+        """Somebody does not want a run any more, or knows a better place for it; here it has not begun."""
+        found = next((one for one in self._queue if isinstance(one, Assign) and one.run == run), None)
+        if found is not None:
+            self._queue.remove(found)
+            self.end(Ended(run, Returned("it was asked back before it began", begun=False), time.time()))
+
+
+class ProcessResident:
+    """Jobs one after the other. ``other`` gets the frames that are no jobs, in their turn."""
+
+    def __init__(self, channel: Channel, application: Application, page: Page, warmth: Warmth, result_max: int) -> None:
+        self._application = application
+        self._page = page
+        self._warmth = warmth
+        self._result_max = result_max
+        self._looked = 0.0
+        self.line = QueueLine(channel, page)
+        self.other: Callable[[Any], None] = lambda frame: None
+        process.on_signal(POKE, self.line.poked)
+
+    def serve(self) -> None:
+        """Until the router closes the channel."""
+        while (frame := self.line.next()) is not None:
+            if isinstance(frame, Assign):
+                self._one(frame)
+            else:
+                self.other(frame)
+
+    def _one(self, assign: Assign) -> None:
+        run = Run(assign, self.line, self._result_max)
+        run.warmth = self._warmth
+        joblog.belongs_to(run.context)
+        limits = resource.getrlimit(resource.RLIMIT_AS) if assign.memory else None
+
+        def limit() -> None:
+            if assign.memory:
+                process.limit_memory(assign.memory)
+            self.line.enter()
+
+        self.line.begin(assign.run)
+        try:
+            execute(run, self._source, limit)
+            self.line.in_handler = False
+        except Interrupted as late:
+            # in the moment after its end: what it has come to counts
+            run.outcome = run.outcome or outcome_of(late, run)
+        finally:
+            self.line.in_handler = False
+            if limits is not None:
+                soften(limits)
+        process.on_signal(POKE, self.line.poked)  # a handler may have put its own there
+        self._page.end()
+        self.line.end(run.ended)
+
+    def _source(self) -> Commands:
+        """The commands; while jobs follow each other without a pause, their source is looked at now and then."""
+        now = time.monotonic()
+        if self.line.idled or now - self._looked > LOOK_EVERY:
+            self._looked = now
+            return self._application.current()
+        return self._application.commands
+
+
+def soften(limits: tuple[int, int]) -> None:
+    """Take back the memory limit of a job."""
+    resource.setrlimit(resource.RLIMIT_AS, (limits[0], resource.getrlimit(resource.RLIMIT_AS)[1]))

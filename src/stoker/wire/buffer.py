@@ -1,0 +1,336 @@
+"""Buffers: memory that is handed to another process instead of being copied to it.
+
+A Buffer lives in a memfd, an anonymous file in memory, whose size is sealed when it is made. Handing it over means
+passing its descriptor over a Unix socket (``SCM_RIGHTS``): the receiver maps the same pages. Whoever receives one looks
+at size and seals before it maps, so that nobody can make it touch memory that is not there (SIGBUS).
+
+In the JSON of a message a Buffer is ``{"$buffer": n}``, the n-th of the descriptors beside it; see :mod:`.exchange`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import mmap
+import os
+import stat
+import sys
+from collections.abc import Callable
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from stoker.model.errors import BufferClosed, BufferMoved, InvalidBuffer
+from stoker.model.quantities import show_size
+from stoker.wire import exchange
+from stoker.wire.exchange import MARK
+
+B = TypeVar("B", bound="Buffer")
+
+SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0)
+"""The size stays as it is, whoever holds the descriptor."""
+SENDFILE_MAX = 1 << 30
+DONTNEED = getattr(mmap, "MADV_DONTNEED", 4)
+_libc = ctypes.CDLL(None)
+
+
+class Buffer:
+    """A piece of memory that can be moved between processes: ``Buffer(size)``, ``Buffer.of(data)``,
+    ``Buffer.from_file(path)``.
+
+    It is read and written like a ``bytearray`` of fixed size, and is a buffer for everything that takes one:
+    ``memoryview(buffer)``, ``numpy.frombuffer(buffer.view(), …)``, ``file.readinto(buffer)``; it also has the methods
+    of a file, so that ``PIL.Image.open(buffer)`` works. To move it ends it here: any use then raises
+    :class:`~stoker.model.errors.BufferMoved`. Views taken before stay readable, and are the owner's own risk.
+    """
+
+    _fd = -1
+    _ended: type[BufferMoved] | type[BufferClosed] | None = None
+
+    def __new__(cls, size: int) -> Buffer:
+        fd = _create()
+        try:
+            os.ftruncate(fd, size)
+        except BaseException as error:
+            os.close(fd)
+            if isinstance(error, OSError | OverflowError):
+                raise InvalidBuffer(f"there is no buffer of {size} bytes: {_why(error)}") from None
+            raise
+        return _sealed(fd, size)
+
+    @staticmethod
+    def of(data: Any) -> Buffer:
+        """A Buffer with a copy of ``data``: bytes, or whatever else has the buffer protocol."""
+        view = memoryview(data)
+        flat = view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
+        fd = _create()
+        try:
+            done = 0
+            while done < len(flat):
+                done += os.write(fd, flat[done:])
+        except BaseException:
+            os.close(fd)
+            raise
+        return _sealed(fd, done)
+
+    @staticmethod
+    def from_file(path: str | PathLike[str]) -> Buffer:
+        """A Buffer with what is in a file; copied by the kernel, in one piece."""
+        with open(path, "rb", buffering=0) as file:
+            fd = _create()
+            try:
+                while os.sendfile(fd, file.fileno(), None, SENDFILE_MAX):
+                    pass
+                size = os.fstat(fd).st_size
+            except BaseException:
+                os.close(fd)
+                raise
+        return _sealed(fd, size)
+
+    @staticmethod
+    def adopt(fd: int, size: int | None = None) -> Buffer:
+        """The Buffer behind a descriptor that came from elsewhere, which is ours from now on: closed if it is none, or
+        has not the announced size. Raises :class:`InvalidBuffer`."""
+        try:
+            found = check(fd, size)
+        except BaseException:
+            os.close(fd)
+            raise
+        return _mapped(fd, found)
+
+    def view(self) -> memoryview:
+        """The memory itself, writable, without a copy."""
+        self.check()
+        return memoryview(cast(Any, self))
+
+    @property
+    def moved(self) -> bool:
+        """Whether it belongs to somebody else by now."""
+        return self._ended is BufferMoved
+
+    def close(self) -> None:
+        """Let go of the memory; closed twice is closed."""
+        self._let_go(BufferClosed)
+
+    def give(self) -> int:
+        """Begin to move: nobody can use it here any more. The descriptor, which stays ours until :meth:`gone`."""
+        self.check()
+        self._ended = BufferMoved
+        return self._fd
+
+    def fileno(self) -> int:
+        """The descriptor of the memory file, as long as it is ours."""
+        return self._fd
+
+    def take_back(self) -> None:
+        """It was not moved after all: nobody took it."""
+        if self._fd >= 0:
+            self._ended = None
+
+    def relieve(self) -> None:
+        """Let this process not count the pages as its own any more, as soon as they are another's."""
+        raise NotImplementedError
+
+    def gone(self) -> None:
+        """The move is over: let go of what was kept for the case that it failed."""
+        self._let_go(BufferMoved)
+
+    def check(self) -> None:
+        """Raises :class:`BufferMoved` or :class:`BufferClosed` when it is not ours to use any more."""
+        if self._ended is not None:
+            raise self._ended
+
+    def _unmap(self) -> None:
+        raise NotImplementedError
+
+    def _let_go(self, ended: type[BufferMoved] | type[BufferClosed]) -> None:
+        self._ended = self._ended or ended
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+            # where a view is still held, the mapping goes with the view
+            with contextlib.suppress(BufferError):
+                self._unmap()
+
+    def __enter__(self: B) -> B:
+        self.check()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self._let_go(BufferClosed)
+
+    def __bytes__(self) -> bytes:
+        return self.view().tobytes()
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        raise TypeError("a Buffer is moved, not copied; bytes(buffer) makes a copy")
+
+    def __repr__(self) -> str:
+        state = {None: "", BufferMoved: ", moved", BufferClosed: ", closed"}[self._ended]
+        return f"<buffer{'' if state else f' of {show_size(len(self))}'}{state}>"
+
+    __str__ = __repr__
+
+    # ── how schemas and JSON see it; found by these names, whatever module asks ──────────────────────────────────────
+
+    @classmethod
+    def __stoker_schema__(cls) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {MARK: {"type": "integer"}},
+            "required": [MARK],
+            "description": "a Buffer, moved beside the message",
+        }
+
+    @classmethod
+    def __stoker_read__(cls, value: Any) -> Buffer:
+        return exchange.current().read(value)
+
+    def __stoker_write__(self) -> dict[str, int]:
+        return {MARK: exchange.current().write(self)}
+
+    if TYPE_CHECKING:
+
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+        def __len__(self) -> int: ...
+        def __getitem__(self, place: Any) -> Any: ...
+        def __setitem__(self, place: Any, value: Any) -> None: ...
+        def read(self, size: int = -1, /) -> bytes: ...
+        def readline(self) -> bytes: ...
+        def write(self, data: Any, /) -> int: ...
+        def seek(self, place: int, whence: int = 0, /) -> int: ...
+        def tell(self) -> int: ...
+        def find(self, *args: Any, **kwargs: Any) -> int: ...
+        def resize(self, newsize: int, /) -> None: ...
+
+
+def _guarded(name: str) -> Callable[..., Any]:
+    """A method of the mapping that says what is the matter when there is none any more."""
+    native = getattr(mmap.mmap, name)
+
+    def method(self: Buffer, *args: Any) -> Any:
+        if self._ended is not None:
+            raise self._ended
+        return native(self, *args)
+
+    method.__name__, method.__doc__ = name, native.__doc__
+    return method
+
+
+class _Mapped(Buffer, mmap.mmap):
+    """One with something in it. Its memory is the mapping's, so that C code finds the buffer protocol."""
+
+    __len__ = _guarded("__len__")
+    __getitem__ = _guarded("__getitem__")
+    __setitem__ = _guarded("__setitem__")
+    read = _guarded("read")
+    readline = _guarded("readline")
+    read_byte = _guarded("read_byte")
+    write = _guarded("write")
+    write_byte = _guarded("write_byte")
+    seek = _guarded("seek")
+    tell = _guarded("tell")
+    find = _guarded("find")
+    rfind = _guarded("rfind")
+    move = _guarded("move")
+    size = _guarded("size")
+    madvise = _guarded("madvise")
+
+    if sys.version_info >= (3, 12):
+
+        def __buffer__(self, flags: int, /) -> memoryview:
+            self.check()
+            return mmap.mmap.__buffer__(self, flags)
+
+    def resize(self, newsize: int) -> None:
+        raise InvalidBuffer("a Buffer keeps its size; make another")
+
+    def relieve(self) -> None:
+        if self._fd >= 0:
+            # not the method of the same name, which would keep every other thread from running meanwhile
+            here = ctypes.c_char.from_buffer(cast(Any, self))
+            _libc.madvise(ctypes.c_void_p(ctypes.addressof(here)), ctypes.c_size_t(mmap.mmap.__len__(self)), DONTNEED)
+
+    def _unmap(self) -> None:
+        mmap.mmap.close(self)
+
+
+class _Nothing(Buffer, bytes):
+    """One of no bytes at all, which cannot be mapped."""
+
+    def __len__(self) -> int:
+        self.check()
+        return 0
+
+    def __getitem__(self, place: Any) -> Any:
+        self.check()
+        return bytes.__getitem__(self, place)
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        self.check()
+        if not isinstance(place, slice) or len(value):
+            raise IndexError("the buffer has no bytes")
+
+    def read(self, _size: int = -1) -> bytes:
+        self.check()
+        return b""
+
+    def relieve(self) -> None:
+        """There are no pages."""
+
+    def _unmap(self) -> None:
+        """There is nothing to unmap."""
+
+
+def check(fd: int, size: int | None = None) -> int:
+    """Whether a descriptor may be mapped as a Buffer of ``size`` bytes; its size. Raises :class:`InvalidBuffer`."""
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidBuffer("the descriptor is no memory file (memfd)")
+    try:
+        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    except OSError:
+        raise InvalidBuffer("the descriptor is a file that cannot be sealed, not a memory file (memfd)") from None
+    if seals & SEALS != SEALS:
+        raise InvalidBuffer("the memory file is not sealed against shrinking and growing")
+    if size is not None and found.st_size != size:
+        raise InvalidBuffer(f"the memory file has {found.st_size} bytes, and {size} were announced")
+    return found.st_size
+
+
+def _create() -> int:
+    if not hasattr(os, "memfd_create"):
+        raise InvalidBuffer("Buffers need Linux (memfd_create)")
+    return os.memfd_create("stoker-buffer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+
+
+def _sealed(fd: int, size: int) -> Buffer:
+    try:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+    except BaseException:
+        os.close(fd)
+        raise
+    return _mapped(fd, size)
+
+
+def _mapped(fd: int, size: int) -> Buffer:
+    try:
+        made: Buffer = mmap.mmap.__new__(_Mapped, fd, size) if size else bytes.__new__(_Nothing)
+    except (OSError, ValueError) as error:
+        os.close(fd)
+        raise InvalidBuffer(f"the memory cannot be mapped: {_why(error)}") from None
+    made._fd = fd
+    return made
+
+
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)
