@@ -194,7 +194,8 @@ class AsyncResident:
             case Interrupt() if frame.run in self._runs:
                 task, _, run = self._runs[frame.run]
                 run.interrupted = frame
-                task.cancel()
+                # after its first step: a task that is cancelled before never runs, and would never end
+                asyncio.get_running_loop().call_soon(task.cancel)
             case Answer() | Interrupt():
                 if frame.run in self._threads:
                     self._threads.hear(frame)
