@@ -26,9 +26,10 @@ from stoker.model.job import Job, State, Submission, Submitted
 from stoker.model.request import Request
 from stoker.router.explain import why
 from stoker.router.house import House
+from stoker.router.member_methods import Cordon, cordon, nodes
 from stoker.router.pools_methods import SetPool, pool_set, pools
 from stoker.store.base import Filter
-from stoker.wire.records import EventRecord, JobRecord, NodeRecord, event_record, job_record, node_record
+from stoker.wire.records import EventRecord, JobRecord, event_record, job_record
 
 MANY_MAX = 10_000
 """Jobs in one bulk submission at most."""
@@ -74,11 +75,6 @@ class Events(msgspec.Struct, forbid_unknown_fields=True):
     job: str
     after: int = 0
     limit: int = 1000
-
-
-class Cordon(msgspec.Struct, forbid_unknown_fields=True):
-    node: str
-    cordoned: bool = True
 
 
 class Name(msgspec.Struct, forbid_unknown_fields=True):
@@ -226,26 +222,6 @@ async def resume(house: House, _role: str, params: Name) -> list[str]:
     house.claimer.paused = await house.store.pauses()
     house.claimer.wake()
     return sorted(house.claimer.paused)
-
-
-async def nodes(house: House, _role: str, _params: Nothing) -> list[NodeRecord]:
-    """All nodes that share the store, and those that did within a day; this one's row is as of now."""
-    await house.member.beat()
-    return [node_record(node) for node in await house.store.nodes()]
-
-
-async def cordon(house: House, _role: str, params: Cordon) -> list[NodeRecord]:
-    """Let the nodes of a name begin no new jobs, or again; the nodes it concerns."""
-    concerned = [node.name for node in await house.store.nodes()]
-    if params.node not in concerned and (params.cordoned or not await house.store.uncordon(params.node)):
-        known = ", ".join(sorted(set(concerned)))
-        raise RequestError(f"there is no node {params.node!r}; there are {known}")
-    if params.cordoned:
-        await house.store.cordon(params.node)
-    else:
-        await house.store.uncordon(params.node)
-    await house.member.beat()
-    return [node_record(node) for node in await house.store.nodes() if node.name == params.node]
 
 
 async def commands(house: House, _role: str, _params: Nothing) -> list[dict[str, Any]]:

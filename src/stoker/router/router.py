@@ -23,7 +23,6 @@ from stoker.model.clock import Clock, SystemClock
 from stoker.model.errors import AppError, SettingsError, StokerError
 from stoker.model.ids import new_boot_id
 from stoker.model.outcome import Outcome
-from stoker.model.quantities import show_seconds
 from stoker.router import methods
 from stoker.router.admission import Admission
 from stoker.router.attempt import Attempt
@@ -37,10 +36,9 @@ from stoker.router.figures import Figures
 from stoker.router.house import House
 from stoker.router.keeper import Keeper
 from stoker.router.member import Member
+from stoker.router.nursery import Nursery
 from stoker.router.pool import Pool
 from stoker.router.tally import Tally
-from stoker.router.zygotes import Zygote
-from stoker.run import process
 from stoker.settings import Current, Settings
 from stoker.store.base import Store
 from stoker.wire.frames import DIRECT, Answer, Ask
@@ -50,9 +48,6 @@ log = structlog.get_logger(role="router")
 
 RESTART_GRACE = 30.0
 """Seconds a restart waits for running jobs when no grace time is set; what still runs then is given back."""
-STRAY_ROUNDS = 100
-ZYGOTE_PAUSES = (0.0, 0.2, 1.0, 5.0, 15.0)
-"""Seconds before a new zygote is tried, the first time, the second …; the last for ever."""
 
 
 class Router:
@@ -81,6 +76,7 @@ class Router:
         self.admission = Admission(lambda: self.pool.commands, settings)
         self.dispatcher = Dispatcher(settings, self.clock, self.pool, self.admission, self._asked)
         self.pool.first = self.dispatcher.serve
+        self.nursery = Nursery(settings, self.pool, self.dispatcher.look_soon)
         self.figures = Figures(
             settings, store, self.clock, self.boot, self.pool, self.desk, self.claimer, self.tally, self.dispatcher
         )  # fmt: skip
@@ -104,8 +100,6 @@ class Router:
         )
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server | Acceptor] = []
-        self._zygotes: set[Zygote] = set()
-        self._unburied: set[Zygote] = set()
         self._asks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._leave = asyncio.Event()
@@ -122,7 +116,7 @@ class Router:
             return
         self.claimer.paused = await self.store.pauses()
         await self.member.beat()
-        if not await self._unless_leaving(self._new_zygote()):
+        if not await self._unless_leaving(self.nursery.new()):
             return
         self.dispatcher.open()
         self.dispatcher.look_soon()
@@ -170,7 +164,7 @@ class Router:
                 if self._reread is not None:
                     for name in self.settings.replace(self._reread()):
                         log.warning("this setting needs a restart", setting=name)
-                await self._new_zygote()
+                await self.nursery.new()
             except (AppError, SettingsError) as error:
                 self.settings.replace(before)
                 log.error("reload failed; the old code stays in force", error=error.message)
@@ -192,8 +186,6 @@ class Router:
         if role is not None:
             self.figures.clients[role] -= 1
 
-    # ── zygotes ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
     async def _unless_leaving(self, work: Coroutine[Any, Any, None]) -> bool:
         """Do what may take as long as it likes (a server that is not there yet, an application that loads); False when
         asked to leave before it was done."""
@@ -209,58 +201,6 @@ class Router:
             return False
         await doing
         return True
-
-    async def _new_zygote(self) -> None:
-        zygote = Zygote(self.settings(), self._zygote_said, self._zygote_gone)
-        self._zygotes.add(zygote)
-        self._unburied.add(zygote)
-        try:
-            announce = await zygote.start()
-        except BaseException:
-            zygote.stop()
-            self._zygotes.discard(zygote)
-            await zygote.gone()
-            self._unburied.discard(zygote)
-            raise
-        self.pool.adopt(zygote, announce)
-        self.dispatcher.look_soon()
-        log.info(
-            "application loaded", pid=zygote.pid, commands=len(announce.commands), modules=announce.modules,
-            took=show_seconds(announce.seconds),
-        )  # fmt: skip
-
-    def _zygote_said(self, zygote: Zygote, frame: Any) -> None:
-        self.pool.frame(zygote, frame)
-        self.dispatcher.look_soon()
-
-    def _zygote_gone(self, zygote: Zygote) -> None:
-        self._zygotes.discard(zygote)
-        self.pool.lost(zygote)
-        self.dispatcher.look_soon()
-        self._spawn(self._bury(zygote))
-
-    async def _bury(self, zygote: Zygote) -> None:
-        status = await zygote.gone()
-        self._unburied.discard(zygote)
-        await self._clear_away()
-        if zygote.retiring or self._leave.is_set():
-            return
-        log.error("the zygote died; starting another", pid=zygote.pid, status=status)
-        for number in range(1_000_000):
-            await asyncio.sleep(ZYGOTE_PAUSES[min(number, len(ZYGOTE_PAUSES) - 1)])
-            if self.pool.zygote is not None or self._leave.is_set():
-                return
-            try:
-                await self._new_zygote()
-            except AppError as error:
-                log.error("the application cannot be loaded", error=error.message)
-
-    async def _clear_away(self) -> None:
-        """A zygote that was killed could not see to what its jobs had started: it has fallen to us."""
-        for _ in range(STRAY_ROUNDS):
-            if not process.clear_strays(zygote.pid for zygote in self._unburied):
-                return
-            await asyncio.sleep(0.02)
 
     # ── what happens in between ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -314,6 +254,7 @@ class Router:
         log.info("stopping", running=len(self.desk.attempts), grace=grace or "until they end")
         if not self._restart:
             self._close_servers()
+        self.nursery.leave()
         await self.claimer.stop()
         self.dispatcher.leave()
         await self._wait_idle(grace)
@@ -322,11 +263,11 @@ class Router:
         self.desk.give_back()
         self.pool.release_all()
         await self._until(lambda: not self.desk.attempts and not self.pool.lingers, 2.0)
-        for zygote in list(self._zygotes):
-            zygote.stop()
+        self.nursery.stop()
         await self._until(lambda: not self.desk.busy, None, self._hurry)
         await self.keeper.stop()
         await self._farewells()
+        await self.nursery.close()
         self.audience.stop()
         self.dispatcher.close()
         for task in list(self._asks):
