@@ -28,7 +28,7 @@ from stoker.store import address
 IMPORT_WITHIN = 120.0
 NPROC_SPARE = 1000
 SIZES = frozenset({"memory", "max_input", "max_output"})
-HIDDEN = frozenset({"token"})
+HIDDEN = frozenset({"token", "web.secret"})
 MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "wrong": ("wrong", "bold red")}
 
 
@@ -97,7 +97,7 @@ def _shown(name: str, value: Any) -> str:
 def _settings(settings: Settings, line: Session) -> Iterator[Setting]:
     file = _file(settings.root / settings_module.FILE)
     for name, about in ABOUT.items():
-        value = getattr(settings, name)
+        value = settings_module.value(settings, name)
         if name in HIDDEN and value:
             value = "***"
         elif name == "store":
@@ -113,14 +113,14 @@ def _file(path: Path) -> frozenset[str]:
     """The names that stand in the settings' file; it was read before, so it is well formed."""
     if not path.is_file():
         return frozenset()
-    return frozenset(name.replace("-", "_") for name in tomllib.loads(path.read_text("utf-8")))
+    return frozenset(settings_module.flat(tomllib.loads(path.read_text("utf-8"))))
 
 
 def _source(name: str, file: frozenset[str], line: Session, environ: Mapping[str, str]) -> str:
     if getattr(line, name, None) is not None and name in ("root", "socket"):
         return "command line"
-    if f"STOKER_{name.upper()}" in environ:
-        return f"STOKER_{name.upper()}"
+    if settings_module.variable(name) in environ:
+        return settings_module.variable(name)
     if name == "log_level" and environ.get("DEBUG") and name not in file:
         return "DEBUG"
     return settings_module.FILE if name in file else "default"

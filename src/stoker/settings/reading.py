@@ -1,0 +1,240 @@
+"""The settings: one frozen object, from ``stoker.toml``, then ``STOKER_*``, then flags; the later wins.
+
+A project is a folder: the nearest one upward that holds ``stoker.toml`` or ``.stoker``, else the current one. Unless
+told otherwise the daemon keeps everything in ``.stoker/`` there (mode 0700), so that every command typed inside a
+project finds its daemon, and two projects never meet.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from stoker.model import pool, quantities
+from stoker.model.errors import SettingsError
+from stoker.settings.fields import (
+    CHOICES,
+    FILE,
+    FOLDER,
+    KINDS,
+    LEAST,
+    POSTGRES,
+    PRODUCTS,
+    SIZES,
+    SOCKET_PATH_MAX,
+    SQLITE,
+    TABLES,
+    TIMES,
+    Settings,
+    in_tables,
+    value,
+    variable,
+)
+
+
+def find_root(start: Path) -> Path:
+    """The project that ``start`` lies in."""
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file() or (folder / FOLDER).is_dir():
+            return folder
+    return start
+
+
+def as_environ(settings: Settings, base: Settings) -> dict[str, str]:
+    """The variables that make :func:`load` find ``settings`` where it finds ``base`` without them."""
+    found = {}
+    for name in KINDS:
+        now = value(settings, name)
+        if now != value(base, name):
+            text = ",".join(now) if isinstance(now, tuple) else str(now)
+            found[variable(name)] = msgspec.json.encode(now).decode() if name == "products" else text
+    return found
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+) -> Settings:
+    """Read the settings. ``flags`` holds only what was given; None values are left out.
+
+    Raises :class:`SettingsError`, naming the setting, where it was set, and what would be right.
+    """
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    start = Path(given.get("root") or environ.get("STOKER_ROOT") or find_root((cwd or Path.cwd()).absolute()))
+    values: dict[str, Any] = {"root": start.absolute()}
+    products = _found_products(start)
+    for source, found in (
+        (str(start / FILE), _from_file(start / FILE)),
+        ("the environment", _from_environ(environ)),
+        ("the command line", given),
+    ):
+        for name, told in found.items():
+            if name == "products":
+                products = _products(products, told, start, source)
+            else:
+                values[name] = _read(name, told, source)
+    return _complete({**values, "products": products})
+
+
+def _found_products(root: Path) -> dict[str, dict[str, Any]]:
+    """The project's ``products.json``, if it has one."""
+    path = next((root / name for name in PRODUCTS if (root / name).is_file()), None)
+    return {} if path is None else _products_file(path)
+
+
+def _products(before: dict[str, dict[str, Any]], value: Any, root: Path, source: str) -> dict[str, dict[str, Any]]:
+    """What a place says about products: the path of a file instead of the one that was found, or tables of options,
+    which win over those of the file."""
+    try:
+        if isinstance(value, str) and not value.lstrip().startswith("{"):
+            return _products_file(root / value)
+        where = f"{source}: products"
+        told = pool.read_json(value, where) if isinstance(value, str) else pool.read_tables(value, where)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    return {**before, **{name: {**before.get(name, {}), **table} for name, table in told.items()}}
+
+
+def _products_file(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return pool.read_json(path.read_text("utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        with path.open("rb") as file:
+            found = tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    return flat(found)
+
+
+def flat(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in a settings' file, by the whole names of settings."""
+    values: dict[str, Any] = {}
+    for name, told in found.items():
+        name = name.replace("-", "_")
+        if name in TABLES and isinstance(told, dict):
+            values.update({f"{name}.{inner.replace('-', '_')}": one for inner, one in told.items()})
+        else:
+            values[name] = told
+    return values
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in KINDS:
+        text = environ.get(variable(name))
+        if text is not None:
+            found[name] = text
+    if environ.get("DEBUG", "").lower() in ("1", "true", "yes") and "log_level" not in found:
+        found["log_level"] = "debug"
+    return found
+
+
+def _read(name: str, told: Any, source: str) -> Any:
+    """One value as its field wants it; a flag, a variable and a TOML value may all be text."""
+    if name not in KINDS:
+        known = ", ".join(sorted(KINDS))
+        raise SettingsError(f"{source}: there is no setting {name!r}; known are {known}")
+    try:
+        if name in SIZES:
+            return 0 if told in (0, "0") else quantities.size(told)
+        if name in TIMES:
+            told = quantities.seconds(told)
+        kind = KINDS[name]
+        if kind == tuple[str, ...]:
+            return tuple(told.replace(",", " ").split()) if isinstance(told, str) else tuple(map(_text, told))
+        if kind is Path:
+            return Path(told).absolute()
+        if kind is bool:
+            return _switch(told)
+        if kind is int:
+            return _bounded(name, _whole(told), source)
+        told = _text(told) if kind is str else kind(told)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"{source}: {name}: {error}") from None
+    if name in CHOICES and told not in CHOICES[name]:
+        raise SettingsError(f"{source}: {name}: {told!r} is none of {', '.join(CHOICES[name])}")
+    return _bounded(name, told, source)
+
+
+def _whole(value: Any) -> int:
+    try:
+        if isinstance(value, int | str) and not isinstance(value, bool):
+            return int(value)
+    except ValueError:
+        pass
+    raise ValueError(f"a whole number is needed, not {value!r}")
+
+
+def _switch(value: Any) -> bool:
+    words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+    found = value if isinstance(value, bool) else words.get(str(value).lower())
+    if found is None:
+        raise ValueError(f"true or false is needed, not {value!r}")
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str | Path):
+        return str(value)
+    raise ValueError(f"text is needed, not {value!r}")
+
+
+def _bounded(name: str, value: Any, source: str) -> Any:
+    if name in LEAST and value < LEAST[name]:
+        raise SettingsError(f"{source}: {name}: must be {LEAST[name]:g} or more, not {value:g}")
+    return value
+
+
+def _complete(values: dict[str, Any]) -> Settings:
+    """Fill in what follows from other values."""
+    root: Path = values["root"]
+    folder = root / FOLDER
+    values["store"] = _store(values.get("store") or str(folder / "stoker.db"), root)
+    place = str(values.get("socket") or folder / "stoker.sock").removeprefix("unix://")
+    values["socket"] = place if Path(place).is_absolute() else str(root / place)
+    if len(os.fsencode(values["socket"])) > SOCKET_PATH_MAX:
+        raise SettingsError(
+            f"socket: {values['socket']} is longer than the {SOCKET_PATH_MAX} bytes a Unix socket's path may have; "
+            "set `socket` (or STOKER_SOCKET) to a shorter one"
+        )
+    for address in values.get("listen", ()):
+        if not address.startswith("tcp://"):
+            raise SettingsError(f"listen: {address!r} is not tcp://host:port")
+    if values.get("listen") and not values.get("token"):
+        raise SettingsError("listen: TCP needs a token; set STOKER_TOKEN to a long random text")
+    if values.get("log_file"):
+        values["log_file"] = str(root / values["log_file"])
+    values["node"] = values.get("node") or os.uname().nodename
+    return Settings(**in_tables(values))
+
+
+def _store(given: str, root: Path) -> str:
+    if given.startswith(POSTGRES):
+        return given
+    if "://" in given and not given.startswith(SQLITE):
+        raise SettingsError(
+            f"store: {given.partition('://')[0]!r} is not a kind of store known here; use sqlite:///path or "
+            "postgresql://user@host/database"
+        )
+    path = Path(given.removeprefix(SQLITE))
+    return f"{SQLITE}{path if path.is_absolute() else root / path}"
