@@ -18,7 +18,7 @@ $(READY): pyproject.toml
 	@echo "setting up $(VENV) with $(PYTHON) (a minute or so, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --upgrade "pip>=25.1"
-	@$(PIP) --editable ".[notebook,postgres]" --group dev
+	@$(PIP) --editable ".[notebook,otel,postgres,sentry,socketio]" --group dev
 	@touch $@
 
 demo: $(READY) ## Start the daemon with the example and watch real work (ONCE=1 ends by itself)

@@ -1,0 +1,1 @@
+"""TICK: schedules, roles, and what watches over them."""

@@ -1,0 +1,1 @@
+"""SHOW: the bridge from browsers to the router, and what browsers load."""
