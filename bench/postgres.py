@@ -16,9 +16,9 @@ import asyncpg
 import psycopg
 import uvloop
 
-from bench.daemon import Daemon, until
-from bench.result import Missing
-from bench.run import Run
+from stoker.bench.daemon import Daemon, until
+from stoker.bench.result import Missing
+from stoker.bench.run import Run
 from stoker.store.postgres import PostgresStore
 from stoker.store.postgres.statements import named
 from tests.postgres import Server, bin_folder

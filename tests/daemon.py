@@ -28,7 +28,8 @@ T = TypeVar("T")
 APPS = Path(__file__).parent / "apps"
 UP = (sys.executable, "-m", "stoker", "up")
 KEEPER = Path(__file__).parent / "keeper.py"
-NOT_OURS = ("STOKER_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_USEC", "PYTHONDONTWRITEBYTECODE", "DEBUG")
+NOT_OURS = ("STOKER_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_USEC", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED",
+            "DEBUG")  # fmt: skip
 """Variables of whoever runs the tests that would change what a daemon does."""
 TEST_SETTINGS: dict[str, Any] = {"look": 0.5, "lease": 5.0, "kill_grace": 0.5}
 SCALE = float(os.environ.get("STOKER_TEST_SCALE", "1"))

@@ -11,8 +11,8 @@ from typing import Any
 import asyncpg
 
 from bench.postgres import COMMAND, FILL_ENDED, FILL_NEW, Bare, Fleet, Loop, server
-from bench.result import Missing, Result, Target
-from bench.run import Run
+from stoker.bench.result import Missing, Result, Target
+from stoker.bench.run import Run
 
 FIGURES = {
     "pg_drain": Target(least=0.4),

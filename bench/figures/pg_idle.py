@@ -6,10 +6,10 @@ import re
 import time
 from collections.abc import Iterator
 
-from bench.figures.idle import SETTLE
 from bench.postgres import Fleet, server
-from bench.result import Missing, Result, Target
-from bench.run import Run
+from stoker.bench.figures.idle import SETTLE
+from stoker.bench.result import Missing, Result, Target
+from stoker.bench.run import Run
 
 NAME = "pg_idle_statements"
 FIGURES = {NAME: Target(most=120)}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from bench.figures.pg_drain import RESIDENT
 from bench.postgres import Fleet, server
-from bench.result import Missing, Result, Target
-from bench.run import Run
+from stoker.bench.result import Missing, Result, Target
+from stoker.bench.run import Run
 
 NODES = (1, 2, 4)
 FIGURES = {f"pg_nodes_{nodes}": Target() for nodes in NODES}

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench import peers
-from bench.daemon import Helper
 from bench.figures.pg_drain import NODES, RESIDENT
 from bench.postgres import Fleet, server
-from bench.result import Missing, Result, Target
-from bench.run import Run
+from stoker.bench import peers
+from stoker.bench.daemon import DRIVERS, Helper
+from stoker.bench.result import Missing, Result, Target
+from stoker.bench.run import Run
 
 FIGURES = {"pg_vs_pgqueuer": Target(least=1.0, aim=1.2), "pg_vs_procrastinate": Target(least=20)}
-DRIVER = "bench/floors/pg_peer.py"
+DRIVER = str(DRIVERS / "pg_peer.py")
 WARM_UP = 500
 
 

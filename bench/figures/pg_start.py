@@ -10,11 +10,11 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from bench.daemon import Daemon, until
-from bench.figures.start import PAUSE, percentile
 from bench.postgres import FLOOR, Bare, Fleet, Loop, server
-from bench.result import Missing, Result, Target
-from bench.run import Run
+from stoker.bench.daemon import Daemon, until
+from stoker.bench.figures.start import PAUSE, percentile
+from stoker.bench.result import Missing, Result, Target
+from stoker.bench.run import Run
 
 FIGURES = {"pg_start_p50": Target(most=4), "pg_start_p99": Target()}
 COMMAND = "bench.clock"

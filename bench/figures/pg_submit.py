@@ -7,10 +7,10 @@ import datetime
 import time
 from collections.abc import Iterator
 
-from bench.figures.submit import COMMAND, LOOK_EVERY, rate
 from bench.postgres import FLOOR, Bare, Fleet, Loop, server
-from bench.result import Missing, Result, Target
-from bench.run import Run
+from stoker.bench.figures.submit import COMMAND, LOOK_EVERY, rate
+from stoker.bench.result import Missing, Result, Target
+from stoker.bench.run import Run
 from stoker.model.ids import new_job_id
 
 FIGURES = {"pg_submit_one": Target(least=0.6), "pg_submit_bulk": Target(least=0.3)}

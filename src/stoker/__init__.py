@@ -19,6 +19,7 @@ from stoker._version import __version__
 from stoker.client import inline
 from stoker.client.product import Product, command
 from stoker.client.sync import Client, JobHandle
+from stoker.model.audience import Roles
 from stoker.model.command import Backoff
 from stoker.model.errors import InvalidInput, JobCancelled, JobFailed, StokerError
 from stoker.model.interrupt import Cancel, CancelRequested, Retry, Snooze, TimeLimitExceeded
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from stoker.client.aio import AsyncClient, AsyncJobHandle
     from stoker.client.dispatch import Dispatcher, dispatch, dispatch_to_worker, has_worker
     from stoker.client.errand import Dispatched
+    from stoker.client.roles import get_worker_name, is_primary_worker
     from stoker.client.transaction import asubmit_in, submit_in
     from stoker.wire.buffer import Buffer
 
@@ -50,6 +52,7 @@ __all__ = [
     "Priority",
     "Product",
     "Retry",
+    "Roles",
     "Snooze",
     "StokerError",
     "TimeLimitExceeded",
@@ -59,7 +62,9 @@ __all__ = [
     "command",
     "dispatch",
     "dispatch_to_worker",
+    "get_worker_name",
     "has_worker",
+    "is_primary_worker",
     "submit_in",
 ]
 
@@ -73,7 +78,9 @@ _LATE = {
     "asubmit_in": "stoker.client.transaction",
     "dispatch": "stoker.client.dispatch",
     "dispatch_to_worker": "stoker.client.dispatch",
+    "get_worker_name": "stoker.client.roles",
     "has_worker": "stoker.client.dispatch",
+    "is_primary_worker": "stoker.client.roles",
     "submit_in": "stoker.client.transaction",
 }
 

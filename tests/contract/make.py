@@ -70,11 +70,11 @@ def cancelled(claimed: Claimed, reason: str = "asked for") -> Settlement:
 def again(claimed: Claimed, run_at: float, attempt: int | None = None) -> Settlement:
     """Back to wait: counted as an attempt unless another number is given."""
     ending = Ending(State.NEW, claimed.attempt if attempt is None else attempt, run_at, fault=Fault("Lost", "gone"))
-    return Settlement(claimed.seq, claimed.fence, ending)
+    return Settlement(claimed.seq, claimed.fence, ending, claimed.key)
 
 
 def end(claimed: Claimed, state: State, **more: Any) -> Settlement:
-    return Settlement(claimed.seq, claimed.fence, Ending(state, claimed.attempt, **more))
+    return Settlement(claimed.seq, claimed.fence, Ending(state, claimed.attempt, **more), claimed.key)
 
 
 async def finish(store: Store, *claimed: Claimed) -> None:

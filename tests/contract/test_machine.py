@@ -229,7 +229,7 @@ class StoreMachine(RuleBasedStateMachine):
         now = self.store.now()
         spec = COMMANDS[claimed.command]
         ending = settle.after(claimed, outcome, spec, now=now, chance=0.5, cancel=cancel)
-        (taken,) = self.do(lambda: self.store.settle([Settlement(claimed.seq, claimed.fence, ending)]))
+        (taken,) = self.do(lambda: self.store.settle([Settlement(claimed.seq, claimed.fence, ending, claimed.key)]))
         assert taken == self.oracle.settle(claimed, ending, now, excused=excused)
         return bool(taken)
 

@@ -180,6 +180,9 @@ FROM n
 PLANS = {
     "ready": "jobs_ready (command=?",
     "claim_first": "jobs_ready (command=?",
+    "first_ready": "jobs_ready (command=?",
+    "input_of": "INTEGER PRIMARY KEY (rowid=?)",
+    "end_all": "INTEGER PRIMARY KEY (rowid=?)",
     "ready_commands": "COVERING INDEX jobs_ready",
     "oldest_ready": "jobs_ready (command=?",
     "ahead": "jobs_ready (command=?",

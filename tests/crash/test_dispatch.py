@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -252,6 +253,25 @@ def test_the_router_does_not_grow_with_what_passes(daemon: Daemon, to: Dispatche
     assert answer[:2] == [size, size // 4096]
     assert resident(daemon.router) - router < 8 << 20
     until(lambda: resident("self") - own < size // 8, what="its pages are not the caller's any more")
+
+
+def test_a_move_takes_no_longer_for_being_large(to: Dispatcher) -> None:
+    """P32: 256 MB are handed over as fast as 5; what the kernel has to unmap, nobody waits for."""
+
+    def takes(size: int) -> list[float]:
+        times = []
+        for _ in range(5):
+            buffer = Buffer(size)
+            view = buffer.view()
+            view[::4096] = b"x" * len(view[::4096])
+            view.release()
+            begun = time.perf_counter()
+            assert to.call(moved.size, buffer, detailed=True).by == "worker"
+            times.append(time.perf_counter() - begun)
+        return sorted(times)
+
+    small, large = takes(5 << 20), takes(256 << 20)
+    assert large[1] < small[2] + 0.005, (small, large)
 
 
 # ── what comes over the line ─────────────────────────────────────────────────────────────────────────────────────────

@@ -94,7 +94,7 @@ def test_undecodable_and_unknown(make: Make) -> None:
         db.execute("UPDATE jobs SET command = 'os.system' WHERE id = 'bad-0'")
     daemon.start()
     errors = [str(daemon.client.job(id).wait(20).error) for id in ids]
-    assert "no product registers os.system" in errors[0]
+    assert "no product registers 'os.system'" in errors[0]
     assert all("InvalidInput" in error for error in errors[1:]), errors
     assert ledger.entries(daemon.folder) == []
     with pytest.raises(StokerError):

@@ -62,6 +62,7 @@ def test_a_job_that_kills_its_worker_is_to_blame_alone(daemon: Daemon) -> None:
     """Those behind it in the same worker had not begun: given back, and none of their attempts counted."""
     daemon.client.submit_many("one.add", [{"left": 1} for _ in range(300)])[-1].result(20)
     jobs = daemon.client.submit_many("one.add", [{"left": number} for number in range(200)])
+    assert [job.result(20) for job in jobs] == [*range(1, 201)]
     dying = daemon.client.submit("one.killed_once")
     jobs += daemon.client.submit_many("one.add", [{"left": number} for number in range(200)])
     assert dying.result(20) == 2

@@ -92,7 +92,7 @@ class Replay:
     async def _settle(self, fence: int, outcome: Done | Lost, before: World, after: World) -> None:
         claimed = self.claimed[fence]
         ending = settle.after(claimed, outcome, self.spec, now=self.store.now(), chance=0.0)
-        answer = await self.store.settle([Settlement(claimed.seq, fence, ending)])
+        answer = await self.store.settle([Settlement(claimed.seq, fence, ending, claimed.key)])
         accepted = before.row != after.row
         assert answer == [accepted]
         self.done["accepted" if accepted else "refused"] += 1

@@ -293,10 +293,23 @@ def test_the_class_form(daemon: Daemon) -> None:
     assert daemon.file("pictures.start").read_text().split().count(str(found["pid"])) == 1
     with pytest.raises(JobFailed, match="ValueError: x"):
         daemon.client.call("pictures.explode")
-    with pytest.raises(UnknownCommand, match=r"pictures\.nope"):
-        daemon.client.call("pictures.nope")
-    with pytest.raises(UnknownCommand, match="the product pictures has no action 'nope'"):
-        app.pictures.handle_job("nope", {})
+    for ask in (
+        lambda: app.pictures.handle_job("nope", {}),
+        lambda: app.pictures.dispatch("nope"),
+        lambda: daemon.client.call("pictures.nope"),
+        lambda: daemon.client.submit("pictures.nope"),
+    ):
+        with pytest.raises(UnknownCommand, match="the product pictures has no action 'nope'"):
+            ask()
+
+
+def test_a_stored_job_of_an_action_that_its_class_does_not_know(make: Make) -> None:
+    """P26: stored while no daemon could refuse it: it fails in the base class's words."""
+    daemon = make("pools", begin=False)
+    job = daemon.client.submit("pictures.nope", {})
+    daemon.start()
+    with pytest.raises(JobFailed, match=r"UnknownCommand: pictures\.nope: the product pictures has no action 'nope'"):
+        job.result(20)
 
 
 def test_a_class_is_made_by_the_loader(make: Make) -> None:

@@ -98,7 +98,7 @@ def test_a_job_of_a_command_that_is_gone_fails_by_name(make: Make) -> None:
     daemon = make("story", begin=False, look=0.2)
     job = daemon.client.submit("shop.vanished", {"number": 1})
     daemon.start()
-    with pytest.raises(JobFailed, match=r"UnknownCommand: no product registers shop\.vanished"):
+    with pytest.raises(JobFailed, match=r"UnknownCommand: no product registers 'shop\.vanished'"):
         job.result(20)
     assert daemon.client.call("story.double", number=1) == 2
 

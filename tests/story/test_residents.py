@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -113,6 +114,24 @@ def test_a_blocked_loop_costs_the_resident(daemon: Daemon) -> None:
     daemon.wait_here("neighbour", 2)
     daemon.open_gate("neighbour")
     assert other.wait(20).status == "completed"
+
+
+def test_an_interrupt_that_comes_before_its_thread_has_begun(make: Make) -> None:
+    """The worker reads the job and its interrupt in one go: it is told as it begins, and the worker lives on."""
+    daemon = make("grips", kill_grace=20)
+    fifo = daemon.file("fifo")
+    os.mkfifo(fifo)
+    gripping = daemon.client.submit("threads.grips", {"fifo": str(fifo)})
+    with open(os.open(fifo, os.O_RDWR), "wb", buffering=0) as end:
+        (pid,) = daemon.wait_here("grips")
+        job = daemon.client.submit("threads.holds", {"gate": "late"})
+        until(lambda: job.status() == "running", what="the job is the worker's")
+        job.cancel("too late")
+        daemon.client.stats()  # the router has said what it had to say
+        end.write(b"x")
+        assert gripping.result(20) == pid
+        assert job.wait(10).error == "Cancelled: too late"
+    assert daemon.client.call("threads.who") == pid
 
 
 def test_reload_and_stop_wait_for_residents(make: Make) -> None:

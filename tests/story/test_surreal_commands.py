@@ -102,7 +102,7 @@ def test_wrong_input_is_refused_at_submit_naming_the_field(bench: Workbench) -> 
     """O15."""
     with pytest.raises(InvalidInput, match="source_id"):
         submit_command(APP, "process_source", {"embed": True})
-    with pytest.raises(UnknownCommand, match="no product registers"):
+    with pytest.raises(UnknownCommand, match="has no action 'never_heard_of'"):
         submit_command(APP, "never_heard_of", {})
     assert bench.jobs() == []
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from stoker.client import core
+from stoker.client.pushing import AsyncPushing
 from stoker.model import ids, packing
 from stoker.model.command import Command
 from stoker.model.errors import AlreadyRunning, DaemonError, DaemonSilent, DaemonUnavailable, StokerError, WaitTimeout
@@ -127,7 +128,7 @@ class AsyncLine:
                 inbox.put_nowait(error)
 
 
-class AsyncClient:
+class AsyncClient(AsyncPushing):
     """:class:`~stoker.client.sync.Client` for coroutines, with the same methods and the same promises."""
 
     def __init__(

@@ -23,7 +23,7 @@ from stoker.client.errand import TRY_ELSEWHERE, Dispatched, Errand, pack_call, p
 from stoker.client.sync import Client
 from stoker.model.command import Command
 from stoker.model.errors import DispatchTimeout, NotAllowed, NoWorker, StokerError, UnknownCommand
-from stoker.model.product import Catalog, registered
+from stoker.model.product import Catalog, no_action, registered
 from stoker.settings import Settings
 from stoker.wire import board
 from stoker.wire.buffer import Buffer
@@ -218,7 +218,7 @@ def own(product: Catalog, action: str) -> Command[Any, Any]:
     """A product's command. Raises :class:`UnknownCommand`."""
     found = product.commands.get(f"{product.name}.{action}")
     if found is None:
-        raise UnknownCommand(f"the product {product.name} has no action {action!r}")
+        raise UnknownCommand(no_action(product.name, action))
     return found
 
 
@@ -250,7 +250,7 @@ def find(product: Catalog | str, action: str) -> Command[Any, Any] | None:
     name = product if isinstance(product, str) else product.name
     command = registered.get(f"{name}.{action}")
     if command is None and (not isinstance(product, str) or any(key.startswith(f"{name}.") for key in registered)):
-        raise UnknownCommand(f"the product {name} has no action {action!r}")
+        raise UnknownCommand(no_action(name, action))
     return command
 
 

@@ -10,13 +10,13 @@ A handler's own exception is an answer, and no reason for any of this.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from stoker.client import aside
 from stoker.model import ids
 from stoker.model.command import FALLBACKS, Command
 from stoker.model.errors import (
@@ -42,7 +42,7 @@ LOST_MAX = 3
 """Workers that may die over one dispatch before it is given up: perhaps it is what kills them."""
 NOT_BEGUN_MAX = 100
 ASIDE_FROM = 4 << 20
-"""Bytes of Buffers that are let go by a thread of their own."""
+"""Bytes of Buffers that are let go by a thread beside."""
 PAUSE_MIN, PAUSE_MAX = 0.01, 0.5
 
 Perform = Callable[[Command[Any, Any], str, bytes, Sequence[Buffer]], Any]
@@ -193,12 +193,8 @@ class Errand:
         """The kernel takes its time to unmap and free many pages; nobody has to wait for that."""
         if sum(self._sizes) < ASIDE_FROM:
             work()
-            return
-        thread = threading.Thread(target=work, name="stoker-buffers")
-        try:
-            thread.start()
-        except RuntimeError:
-            work()  # the program ends, or has as many threads as it may
+        else:
+            aside.do(work)
 
     def _relieve(self) -> None:
         for buffer in self._buffers:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from stoker.client import actions
 from stoker.client.sync import Client, JobHandle
-from stoker.model import argv, packing
+from stoker.model import argv, hook, packing
 from stoker.model.command import Command, Isolation, define
 from stoker.model.errors import UnknownCommand
-from stoker.model.product import Catalog
+from stoker.model.pool import changed
+from stoker.model.product import Catalog, no_action
 from stoker.model.request import Request
 
 if TYPE_CHECKING:
@@ -132,12 +133,20 @@ class Product(Catalog):
     def handle_job(self, action: str, msg: dict[str, Any]) -> Any:
         """Carry out an action: the class form overrides this, and leaves to it what it does not know. ``msg`` is the
         input, with ``action`` and ``jobId`` in it. Raises :class:`~stoker.model.errors.UnknownCommand`."""
-        raise UnknownCommand(f"the product {self.name} has no action {action!r}")
+        raise UnknownCommand(no_action(self.name, action))
 
     def start_hook(self) -> Callable[[], Any] | None:
         """What :meth:`resident` was given, or :meth:`start` and :meth:`stop`."""
         written = type(self).start is not Product.start or type(self).stop is not Product.stop
         return functools.partial(actions.started, self) if written else super().start_hook()
+
+    @property
+    def routes_enabled(self) -> bool:
+        """Whether an application is to serve this product's HTTP routes: its ``routes``, as the code, ``products.json``
+        and ``stoker.toml`` of this project say; never for one that is disabled. Read once, for where routes are mounted:
+        ``if images.routes_enabled: app.include_router(router)``. Raises :class:`~stoker.model.errors.SettingsError`."""
+        spec = changed(self.pool, default_client().settings.products.get(self.name, {}))
+        return spec.enabled and spec.routes
 
     @overload
     def script(self, handler: Callable[P, R], /) -> Submittable[P, R]: ...
@@ -182,6 +191,35 @@ class Product(Catalog):
 
         return await dispatch.default_dispatcher().acall(dispatch.own(self, action), *args, **kwargs)
 
+    def on_role_acquired(self, role: Any = None, /, **options: Any) -> Any:
+        """Register a hook for a new holder: ``@ops.on_role_acquired("billing")`` runs once for each term, on the node
+        that holds the role; without a name, for every role, on any node.
+
+        It may take ``role``, ``term``, ``node``, ``boot`` and ``event`` as its input, and all options of a command.
+        """
+        return self._hook_for(hook.ACQUIRED, role, options)
+
+    def on_role_lost(self, role: Any = None, /, **options: Any) -> Any:
+        """The same for a term that is over, however it ended; the input says whose it was. Runs on any node."""
+        return self._hook_for(hook.LOST, role, options)
+
+    def on_node_dead(self, handler: Any = None, /, **options: Any) -> Any:
+        """Register a hook for a node that was silent for too long: once for each start of a daemon, on any node. It may
+        take ``node``, ``boot``, ``host``, ``pid``, ``heartbeat`` (seconds since the epoch), ``roles`` and ``event``."""
+        return self._hook_for(hook.NODE_DEAD, handler, options)
+
+    def _hook_for(self, kind: str, role: Any, options: dict[str, Any]) -> Any:
+        def register(function: Callable[P, R]) -> Submittable[P, R]:
+            spec, signature, rules = define(self.name, function, **{**hook.OPTIONS, **options})
+            made = Submittable(function, hook.as_hook(spec, kind, role), signature, rules)
+            self.add(made)
+            return made
+
+        if callable(role):
+            function, role = role, None
+            return register(function)
+        return register
+
     @overload
     def command(self, handler: Callable[P, R], /) -> Submittable[P, R]: ...
 
@@ -198,7 +236,8 @@ class Product(Catalog):
         ``priority`` (number or "critical"), ``concurrency`` (jobs of this command at a time), ``key`` ("user" or
         "input.field") with ``key_limit``, ``rate`` ("10/m"), ``expires`` (longest wait for a slot), ``unique``,
         ``isolation``, ``wait`` (whether a call waits), ``callers`` (roles that may call it), ``secret`` (input fields
-        never shown), ``labels`` (what a node must have to run it), ``fallback`` (of a dispatch without a worker).
+        never shown), ``labels`` (what a node must have to run it), ``role`` (only its holder runs it),
+        ``fallback`` (of a dispatch without a worker).
 
         Raises :class:`~stoker.model.errors.AppError` for a signature or option that makes no sense.
         """

@@ -17,6 +17,7 @@ import msgspec
 
 from stoker.client import core
 from stoker.client.line import Line
+from stoker.client.pushing import Pushing
 from stoker.model import ids, packing
 from stoker.model.command import Command
 from stoker.model.errors import AlreadyRunning, DaemonError, DaemonSilent, DaemonUnavailable, WaitTimeout
@@ -32,7 +33,7 @@ STARTING = 5.0
 """Seconds to wait for the socket of a daemon that holds the store but does not listen (it starts or stops)."""
 
 
-class Client:
+class Client(Pushing):
     """Talks to the daemon of this project, or of the one that ``address`` names (a path or ``tcp://host:port``).
 
     Safe to share between threads, and across a fork (a child makes its own connections). ``timeout`` is how many

@@ -102,6 +102,8 @@ def _settings(settings: Settings, line: Session) -> Iterator[Setting]:
             value = "***"
         elif name == "store":
             value = settings.store_shown
+        elif name == "roles.store":
+            value = settings.roles_store_shown
         elif isinstance(value, tuple):
             value = list(value)
         elif isinstance(value, Path):

@@ -15,7 +15,21 @@ import msgspec
 import typer
 
 from stoker._version import __version__
-from stoker.entry import cli_daemon, cli_jobs, cli_look, cli_nodes, cli_pools, cli_start, exits, session, show
+from stoker.entry import (
+    cli_bench,
+    cli_clients,
+    cli_daemon,
+    cli_jobs,
+    cli_look,
+    cli_nodes,
+    cli_pools,
+    cli_roles,
+    cli_start,
+    cli_token,
+    exits,
+    session,
+    show,
+)
 from stoker.entry.session import Session
 from stoker.model.errors import StokerError
 
@@ -60,13 +74,15 @@ for _panel, _functions in (
     (START, (cli_start.up, cli_start.worker, cli_start.demo, cli_start.check)),
     (JOBS, (cli_jobs.submit, cli_jobs.call, cli_jobs.jobs, cli_jobs.job, cli_jobs.logs, cli_jobs.cancel,
             cli_jobs.retry)),
-    (LOOK, (cli_look.status, cli_look.top, cli_look.stats, cli_look.commands, cli_look.health, cli_look.metrics)),
+    (LOOK, (cli_look.status, cli_look.top, cli_look.stats, cli_look.commands, cli_look.health, cli_look.metrics,
+            cli_clients.clients)),
     (RULE, (cli_daemon.pause, cli_daemon.resume, cli_daemon.reload, cli_daemon.restart, cli_daemon.stop,
-            cli_daemon.migrate, cli_daemon.migrate_store, cli_daemon.bench)),
+            cli_daemon.migrate, cli_daemon.migrate_store, cli_bench.bench, cli_clients.notify, cli_token.token)),
 ):  # fmt: skip
     for _function in _functions:
         app.command(rich_help_panel=_panel)(_function)
 app.add_typer(cli_nodes.app, name="nodes", rich_help_panel=LOOK)
+app.add_typer(cli_roles.app, name="roles", rich_help_panel=LOOK)
 app.add_typer(cli_pools.app, name="pools", rich_help_panel=LOOK)
 if importlib.util.find_spec("stoker.entry.install") is not None:
     app.command(name="install", rich_help_panel=RULE)(importlib.import_module("stoker.entry.install").install)

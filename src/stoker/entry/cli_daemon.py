@@ -1,21 +1,17 @@
-"""Commands that rule the daemon: pause, resume, reload, restart, stop, migrate, bench."""
+"""Commands that rule the daemon: pause, resume, reload, restart, stop, migrate."""
 
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import stoker
 from stoker.entry import session, show
 from stoker.entry.options import Json
 from stoker.entry.session import Session
-from stoker.model.errors import AlreadyRunning, DaemonSilent, DaemonUnavailable, SettingsError, StokerError
+from stoker.model.errors import AlreadyRunning, DaemonSilent, DaemonUnavailable, SettingsError
 
 if TYPE_CHECKING:
     import psutil
@@ -192,14 +188,3 @@ def migrate_store(
     else:
         known = f", {seen - stored} of them were there" if stored < seen else ""
         show.say(show.clean(f"{show.count(seen, 'job')} from {old.store_shown} to {new.store_shown}{known}"))
-
-
-def bench(
-    only: Annotated[str, typer.Option(metavar="NAME", help="Only the figures whose names begin so.")] = "",
-) -> None:
-    """Measure this machine, with the bare floor beside every figure."""
-    repository = Path(stoker.__file__).parents[2]
-    if not (repository / "bench" / "__main__.py").is_file():
-        raise StokerError("the benchmarks are in Stoker's repository and not in the package; run `make bench` there")
-    words = [sys.executable, "-m", "bench", *(["--only", only] if only else [])]
-    raise typer.Exit(subprocess.call(words, cwd=repository))

@@ -16,7 +16,7 @@ from stoker.entry.options import Json
 from stoker.entry.session import Session
 from stoker.model import packing
 from stoker.model.errors import DaemonUnavailable, StokerError
-from stoker.model.job import State, Unique
+from stoker.model.job import State
 from stoker.model.request import Request
 from stoker.wire.records import JobRecord
 
@@ -37,47 +37,29 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="A job's id.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result; no progress and no output of the job.")]
 
 
+@options.submission
 def submit(
     ctx: typer.Context,
     command: Command,
     words: Words = None,
     input: options.Input = None,
-    user: options.User = None,
-    priority: options.Rank = None,
-    delay: options.Delay = None,
-    expires: options.Expires = None,
-    tag: options.Tags = None,
-    unique: options.Unique = None,
-    key: options.Key = None,
-    timeout: options.Timeout = None,
-    retries: options.Retries = None,
-    memory: options.Memory = None,
+    *,
+    asked: options.Asked,
     json: Json = False,
 ) -> None:
     """Store a job and print its id. It is on disk when this returns, also while no daemon runs."""
     line = session.of(ctx)
-    request = _request(
-        line, command, words, input, user=user, priority=_rank(priority), delay=delay, expires=expires, tags=tag,
-        unique=_unique(unique), key=key, timeout=timeout, retries=retries, memory=memory,
-    )  # fmt: skip
-    _submitted(line, request, json)
+    _submitted(line, _request(line, command, words, input, asked), json)
 
 
+@options.submission
 def call(
     ctx: typer.Context,
     command: Command,
     words: Words = None,
     input: options.Input = None,
-    user: options.User = None,
-    priority: options.Rank = None,
-    delay: options.Delay = None,
-    expires: options.Expires = None,
-    tag: options.Tags = None,
-    unique: options.Unique = None,
-    key: options.Key = None,
-    timeout: options.Timeout = None,
-    retries: options.Retries = None,
-    memory: options.Memory = None,
+    *,
+    asked: options.Asked,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the job's id and leave, as submit does.")] = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -90,10 +72,7 @@ def call(
     line = session.of(ctx)
     if not no_wait and _asked_itself(line, command, words, input):
         return
-    request = _request(
-        line, command, words, input, offline=no_wait, user=user, priority=_rank(priority), delay=delay, expires=expires,
-        tags=tag, unique=_unique(unique), key=key, timeout=timeout, retries=retries, memory=memory,
-    )  # fmt: skip
+    request = _request(line, command, words, input, asked, offline=no_wait)
     if no_wait or not _waits(line, request.command):
         _submitted(line, request, json)
         return
@@ -217,8 +196,8 @@ def _each(ids: list[str], act: Callable[[str], JobRecord], words: Callable[[JobR
         raise typer.Exit(exits.code(failed))
 
 
-def _request(line: Session, command: str, words: list[str] | None, input: str | None, *, offline: bool = True,
-             **asked: Any) -> Request:  # fmt: skip
+def _request(line: Session, command: str, words: list[str] | None, input: str | None, asked: options.Asked, *,
+             offline: bool = True) -> Request:  # fmt: skip
     """The request that a command line means, its input read and checked by the command's schema."""
     base = arguments.given(input)
     try:
@@ -259,11 +238,3 @@ def _asked_itself(line: Session, name: str, words: list[str] | None, input: str 
     given = arguments.read_unchecked(name, words or (), arguments.given(input))
     show.data(line.client.ask(name, **given))
     return True
-
-
-def _rank(text: str | None) -> int | str | None:
-    return int(text) if text is not None and text.lstrip("-").isdigit() else text
-
-
-def _unique(text: str | None) -> Unique | None:
-    return None if text is None else Unique(key=text or None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from stoker.entry import cli_nodes, details, exits, session, show
+from stoker.entry import cli_nodes, details, exits, figures, session, show
 from stoker.entry.arguments import Shape
 from stoker.entry.options import Json
 from stoker.entry.session import Session
@@ -112,7 +112,8 @@ def top(
 
 
 def stats(ctx: typer.Context, json: Json = False) -> None:
-    """Per command: how many jobs, how long they take, how many fail. Of the jobs that are kept."""
+    """Per command: how many jobs, how many fail, how long they wait and run. Counts are of the jobs that are kept, the
+    percentiles of what this daemon has run since its start."""
     found = session.of(ctx).client.ask("command_stats", list[dict[str, Any]])
     if json:
         show.data(found)
@@ -120,11 +121,15 @@ def stats(ctx: typer.Context, json: Json = False) -> None:
     rows = [
         (
             row["command"], row["total"], row["completed"], row["failed"], row["cancelled"], f"{row['failure_rate']} %",
-            _seconds(row["seconds"]), _seconds(row["run_seconds"]), row["unwell"],
+            _seconds(row["seconds"]), _seconds(row["run_seconds"]), row["unwell"] or None,
+            *(figures.duration(row[what], name) for what in ("waits", "runs") for name in ("p50", "p95", "p99")),
         )
         for row in found
     ]  # fmt: skip
-    names = ("command", "ended", "completed", "failed", "cancelled", "failure rate", "average", "of it run", "not well")
+    names = (
+        "command", "ended", "completed", "failed", "cancelled", "failure rate", "average", "of it run", "not well",
+        "wait p50", "p95", "p99", "run p50", "p95", "p99",
+    )  # fmt: skip
     show.say(show.table(names, rows, right=names[1:]))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.text import Text
 
-from stoker.entry import session, show
+from stoker.entry import figures, session, show
 from stoker.entry.options import Json
 from stoker.model import quantities
 from stoker.model.errors import RequestError
+from stoker.model.stats import WorkerInfo
 
 app = typer.Typer(help="The workers that products have for themselves, and the products' shares of the other slots.")
 Product = Annotated[str, typer.Argument(metavar="PRODUCT", help="A product's name, as `stoker pools` shows it.")]
@@ -25,8 +27,12 @@ def pools(ctx: typer.Context, json: Json = False) -> None:
     found = session.of(ctx).client.ask("pools", list[dict[str, Any]])
     if json:
         show.data(found)
-    else:
-        show.say(table(found))
+        return
+    show.say(table(found))
+    workers = [msgspec.convert(one, WorkerInfo) for pool in found for one in pool["processes"] if "cpuPercent" in one]
+    if workers:
+        show.say()
+        show.say(figures.processes([], workers))
 
 
 @app.command(name="set")

@@ -17,7 +17,7 @@ from stoker import settings as settings_module
 from stoker.entry import session, show
 from stoker.entry.options import Json
 from stoker.model.errors import AppError
-from stoker.settings import Settings
+from stoker.settings import WEB_LISTEN, Settings, with_values
 
 Modules = Annotated[
     list[str] | None,
@@ -70,6 +70,9 @@ def up(
     log_file: LogFile = None,
     node: Node = None,
     label: Labels = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="Serve browsers, too: on `web.listen`, or else http://127.0.0.1:8765.")
+    ] = False,
     root: Root = None,
 ) -> None:
     """Start the daemon, in the foreground.
@@ -77,13 +80,14 @@ def up(
     TERM or Ctrl-C stops it when the running jobs have ended; the signal again stops it at once. HUP loads the
     application anew, USR2 starts every process anew.
     """
-    become_daemon(
-        session.of(ctx).settings(
-            app=_targets(app, modules), store=store, socket=socket, listen=listen or None, consumers_max=consumers_max,
-            max_tasks=max_tasks, spares=spares, grace=grace, log_level=log_level, log_format=log_format,
-            log_file=log_file, node=node, labels=label or None, root=root,
-        )
+    settings = session.of(ctx).settings(
+        app=_targets(app, modules), store=store, socket=socket, listen=listen or None, consumers_max=consumers_max,
+        max_tasks=max_tasks, spares=spares, grace=grace, log_level=log_level, log_format=log_format,
+        log_file=log_file, node=node, labels=label or None, root=root,
     )  # fmt: skip
+    if web and not settings.web.listen:
+        settings = with_values(settings, {"web.listen": (WEB_LISTEN,)})
+    become_daemon(settings)
 
 
 def worker(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -9,6 +11,7 @@ import typer
 
 from stoker.entry import session
 from stoker.model import quantities
+from stoker.model.job import Unique as UniqueBy
 from stoker.model.job import priority as read_priority
 
 
@@ -21,6 +24,11 @@ def _json(ctx: typer.Context, wanted: bool) -> bool:
 Json = Annotated[bool, typer.Option("--json", callback=_json, help="One JSON document instead of a table.")]
 
 
+def _number(text: str) -> int | str:
+    """Digits as the number that they are."""
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
 def _reader(read: Callable[[Any], Any]) -> Callable[[str | None], Any]:
     """A callback for an option that says what is wrong with its value."""
 
@@ -28,7 +36,7 @@ def _reader(read: Callable[[Any], Any]) -> Callable[[str | None], Any]:
         if value is None:
             return None
         try:
-            read(int(value) if value.lstrip("-").isdigit() else value)
+            read(_number(value))
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
         return value
@@ -63,3 +71,45 @@ Key = Annotated[str | None, typer.Option(metavar="KEY", help="Concurrency key: o
 Input = Annotated[
     str | None, typer.Option("--input", metavar="JSON", help="The input as JSON, @file, or - for standard input.")
 ]
+
+Asked = dict[str, Any]
+"""The options of a submission, read: what :func:`stoker.model.packing.pack` takes."""
+
+
+def _asked(
+    user: User = None,
+    priority: Rank = None,
+    delay: Delay = None,
+    expires: Expires = None,
+    tag: Tags = None,
+    unique: Unique = None,
+    key: Key = None,
+    timeout: Timeout = None,
+    retries: Retries = None,
+    memory: Memory = None,
+) -> Asked:
+    return {
+        "user": user, "priority": None if priority is None else _number(priority), "delay": delay, "expires": expires,
+        "tags": tag, "unique": None if unique is None else UniqueBy(key=unique or None), "key": key,
+        "timeout": timeout, "retries": retries, "memory": memory,
+    }  # fmt: skip
+
+
+def submission(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command line command the options of a submission, in the place of its parameter ``asked``, which gets
+    them read."""
+    options = inspect.signature(_asked, eval_str=True).parameters
+    parameters: list[inspect.Parameter] = []
+    for one in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += options.values() if one.name == "asked" else [one]
+
+    @functools.wraps(command)
+    def with_options(*args: Any, **given: Any) -> None:
+        command(*args, asked=_asked(**{name: given.pop(name) for name in options}), **given)
+
+    # what Typer makes the options of
+    with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    )
+    with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+    return with_options

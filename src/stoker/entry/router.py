@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -28,6 +29,8 @@ log = structlog.get_logger(role="router")
 NPROC_SPARE = 1000
 """Processes beyond the consumers that RLIMIT_NPROC should allow (V105)."""
 
+COLLECT_AFTER = 50_000
+"""Objects more than before, after which Python looks for cycles among the young ones."""
 SWITCH_INTERVAL = 0.0002
 """Seconds that the loop may keep the interpreter from the writer thread, which needs it after every statement; with
 Python's own 5 ms a drain was half as fast (measured: 163-246 against 298-431 isolated jobs/s on a busy machine)."""
@@ -56,10 +59,12 @@ async def _run(settings: Settings, listeners: list[socket.socket]) -> int:
     def reread() -> Settings:
         return settings_module.load({"root": settings.root})
 
-    router = Router(Current(settings), store_at(settings.store), reread)
+    boot, before = os.environ.pop("STOKER_BOOT", None), os.environ.pop("STOKER_BEFORE", None)
+    router = Router(Current(settings), store_at(settings.store), reread, boot=boot, before=before)
     _listen_to_signals(router)
     beat = asyncio.create_task(_beat())  # from the beginning: after a restart the manager waits for no second READY
     await router.start(listeners)
+    _collect_seldom()
     systemd.notify("READY=1", f"STATUS={len(router.pool.commands)} commands ready")
     again = await router.run()
     beat.cancel()
@@ -85,6 +90,13 @@ def _listen_to_signals(router: Router) -> None:
         loop.add_signal_handler(number, reload)
     loop.add_signal_handler(signal.SIGUSR2, router.ask_restart)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # see `stoker up`: what came before is heard now
+
+
+def _collect_seldom() -> None:
+    """What a job leaves behind goes by itself; looking for cycles among all that is alive took a fifth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 
 async def _reload(router: Router) -> None:

@@ -12,6 +12,7 @@ import typer
 from stoker import settings as settings_module
 from stoker.client.sync import Client
 from stoker.model.errors import DaemonUnavailable, UnknownCommand
+from stoker.model.product import unknown
 from stoker.settings import Settings
 
 
@@ -87,9 +88,9 @@ def full_name(name: str, known: Iterable[str]) -> str:
     bare = {full.partition(".")[2]: full for full in names}
     near = difflib.get_close_matches(name.rpartition(".")[2], bare, n=3)
     if near:
-        raise UnknownCommand(f"no product registers {name!r}; did you mean {' or '.join(bare[one] for one in near)}?")
+        raise UnknownCommand(f"{unknown(name, names)}; did you mean {' or '.join(bare[one] for one in near)}?")
     raise UnknownCommand(
-        f"no product registers {name!r}; `stoker commands` lists what there is (a new one needs `stoker reload`)"
+        f"{unknown(name, names)}; `stoker commands` lists what there is (a new one needs `stoker reload`)"
     )
 
 

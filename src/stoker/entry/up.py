@@ -5,6 +5,7 @@ restart changes every process that matters, however the daemon was started, whil
 connects meanwhile waits a moment instead of being refused.
 
     up ── exec ──► router ── exec ──► zygote ── fork ──► consumers
+    │ └── exec ──► web
     │ owns the sockets
     └ passes signals on: TERM, INT (stop), HUP, USR1 (reload), USR2 (restart)
 """
@@ -26,7 +27,9 @@ import setproctitle
 
 from stoker import settings as settings_module
 from stoker.entry import exits, systemd
+from stoker.entry.up_web import Web
 from stoker.model.errors import SettingsError, StokerError
+from stoker.model.ids import new_boot_id
 from stoker.settings import Settings
 from stoker.wire import endpoint
 
@@ -46,7 +49,10 @@ class Supervisor:
         self._sockets: list[socket.socket] = []
         self._bound = False
         self._router: subprocess.Popen[bytes] | None = None
+        self._web: Web | None = None
         self._stopping = False
+        self._boot: str | None = None
+        """Who the router is, or was: the next one knows that it has ended."""
 
     def run(self) -> int:
         """The whole life; the exit code."""
@@ -54,6 +60,8 @@ class Supervisor:
         self._open()
         for number in PASSED:
             signal.signal(number, self._pass_on)
+        if self._web is not None:
+            self._web.start()
         crashes: list[float] = []
         try:
             while True:
@@ -62,6 +70,8 @@ class Supervisor:
                     return status if status >= 0 else 128 - status
                 if status == exits.AGAIN:
                     self._reread()
+                    if self._web is not None:
+                        self._web.restart(self._settings)
                 else:
                     now = time.monotonic()
                     crashes = [at for at in crashes if at > now - CRASH_WINDOW] + [now]
@@ -73,6 +83,8 @@ class Supervisor:
                         return exits.OK
         finally:
             self._close()
+            if self._web is not None:
+                self._web.stop()
 
     def _open(self) -> None:
         inherited = endpoint.inherited(os.environ)
@@ -83,10 +95,15 @@ class Supervisor:
             self._sockets = [endpoint.listen_unix(self._settings.socket_path)]
             self._bound = True
         self._sockets += [endpoint.listen_tcp(address) for address in self._settings.listen]
+        if self._settings.web.listen:
+            self._web = Web(self._settings, PASSED, _say)
 
     def _once(self) -> int:
         fds = [sock.fileno() for sock in self._sockets]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("LISTEN_")}
+        if self._boot is not None:
+            environ["STOKER_BEFORE"] = self._boot
+        environ["STOKER_BOOT"] = self._boot = new_boot_id()
         environ["STOKER_RESOLVED"] = msgspec.json.encode(self._settings, enc_hook=str).decode()
         # blocked until the router can hear them: it inherits the mask and lifts it when its handlers are in place
         signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)
@@ -106,12 +123,14 @@ class Supervisor:
     def _reread(self) -> None:
         """A restart takes the settings anew, but for those that the open sockets and their folder depend on."""
         kept = {name: getattr(self._settings, name) for name in ("root", "store", "socket", "listen", "prefix")}
+        listening = {name: getattr(self._settings.web, name) for name in ("listen", "auth")}
         try:
             new = settings_module.load({"root": self._settings.root})
         except SettingsError as error:
             print(f"stoker: the settings stay as they were: {error.message}", file=sys.stderr)
         else:
-            self._settings = msgspec.structs.replace(new, **kept)
+            web = msgspec.structs.replace(new.web, **listening)
+            self._settings = msgspec.structs.replace(new, **kept, web=web)
 
     def _pause(self, seconds: float) -> bool:
         """Wait before the next start; False when asked to stop meanwhile."""

@@ -25,7 +25,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 FALLBACKS = ("inline", "wait", "error")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 
 
 class Isolation(StrEnum):
@@ -91,6 +91,10 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     callers: tuple[str, ...] = ("script", "web")
     secret: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    role: str = ""
+    """Only the node that holds this role runs it."""
+    hook: str = ""
+    """What it is submitted for by itself: see :mod:`.hook`."""
     fallback: str = "inline"
     """What a dispatch does when no worker takes it: ``inline``, ``wait`` or ``error``."""
     is_async: bool = False
@@ -167,7 +171,7 @@ class RetryRules(msgspec.Struct, frozen=True):
 
 
 def check_name(what: str, name: str) -> str:
-    if not _NAME.match(name):
+    if not NAME.match(name):
         raise AppError(f"{name!r} cannot be the name of a {what}: letters, digits, '_' and '-' only")
     return name
 
@@ -197,6 +201,7 @@ def define(
     callers: tuple[str, ...] = ("script", "web"),
     secret: tuple[str, ...] = (),
     labels: str | tuple[str, ...] = (),
+    role: str = "",
     fallback: str = "inline",
 ) -> tuple[CommandSpec, Signature, RetryRules]:
     """Read a handler's signature and the decorator's options into the values a :class:`Command` is made of.
@@ -226,6 +231,7 @@ def define(
             callers=tuple(callers),
             secret=tuple(secret),
             labels=(labels,) if isinstance(labels, str) else tuple(labels),
+            role=check_name("role", role) if role else "",
             fallback=fallback,
             is_async=inspect.iscoroutinefunction(handler),
             doc=inspect.cleandoc(handler.__doc__ or ""),

@@ -10,6 +10,8 @@ from stoker.model.errors import RequestError
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 RECORD_PREFIX = "command:"
+NO_JOB = "0" * 32
+"""The id of a run that is no job's: practice."""
 
 
 def new_job_id() -> str:

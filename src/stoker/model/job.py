@@ -86,11 +86,15 @@ class Unique(msgspec.Struct, frozen=True):
 
 
 class Overrides(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one submission asks for in place of the command's own settings; None keeps the command's."""
+    """What one submission asks for in place of the command's own settings; None keeps the command's. And what goes with
+    the job to where it runs: the ``trace`` it belongs to, as a W3C ``traceparent``, and when it was ``due``, if not at
+    once (seconds since the epoch)."""
 
     timeout: float | None = None
     retries: int | None = None
     memory: int | None = None
+    trace: str | None = None
+    due: float | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from stoker.model import ids, quantities
+from stoker.model import ids, quantities, tracing
 from stoker.model.command import Command
 from stoker.model.errors import StokerError
 from stoker.model.job import Unique
@@ -40,7 +40,9 @@ def pack(
     unknown = set(options) - OPTIONS
     if unknown:
         raise TypeError(f"unknown option {', '.join(sorted(unknown))}; known are {', '.join(sorted(OPTIONS))}")
-    return Request(command=name, input=msgspec.Raw(input), checked=checked, **_options(options))
+    found = _options(options)
+    trace = tracing.submitted(name, found["id"])
+    return Request(command=name, input=msgspec.Raw(input), checked=checked, trace=trace, **found)
 
 
 def _options(options: Mapping[str, Any]) -> dict[str, Any]:

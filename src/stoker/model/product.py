@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -57,6 +57,19 @@ class Catalog:
 
     def __repr__(self) -> str:
         return f"<product {self.name}: {len(self._commands)} commands>"
+
+
+def no_action(product: str, action: str) -> str:
+    """What the base class says to an action that a product does not know; whoever else finds out says the same."""
+    return f"the product {product} has no action {action!r}"
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """Why there is no such command among those."""
+    product, _, action = name.partition(".")
+    if any(one.startswith(f"{product}.") for one in known):
+        return f"{name}: {no_action(product, action)}"
+    return f"no product registers {name!r}"
 
 
 def _origin(function: Callable[..., Any]) -> str:

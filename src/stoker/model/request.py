@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from stoker.model import ids
+from stoker.model import ids, tracing
 from stoker.model.command import CommandSpec
 from stoker.model.errors import InvalidInput, PayloadTooLarge, RequestError
 from stoker.model.job import Overrides, Submission, Unique, priority
@@ -23,7 +23,8 @@ EMPTY = msgspec.Raw(b"{}")
 class Request(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a client asks for. None means: as the command says. ``delay`` and ``expires`` are seconds, ``at`` is
     seconds since the epoch. ``checked`` is the fingerprint of the type the input was already checked against. ``fresh``
-    says that ``id`` was made for this request, which is sent for the first time: nobody need look if it was used."""
+    says that ``id`` was made for this request, which is sent for the first time: nobody need look if it was used.
+    ``trace`` is the W3C ``traceparent`` that the job belongs to."""
 
     command: str
     input: msgspec.Raw = EMPTY
@@ -41,6 +42,7 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     memory: int | None = None
     checked: str | None = None
     fresh: bool = False
+    trace: str | None = None
 
     def check_size(self, most: int) -> None:
         """Raises :class:`PayloadTooLarge` for an input of more than ``most`` bytes."""
@@ -61,19 +63,20 @@ def resolve(request: Request, spec: CommandSpec | None, now: float) -> Submissio
         level = priority(rank)
     except ValueError as error:
         raise RequestError(str(error)) from None
+    due = request.at if request.at is not None else (now + request.delay if request.delay else None)
     return Submission(
         id=ids.job_id(request.id) if request.id is not None else ids.new_job_id(),
         command=request.command,
         input=input,
         priority=level,
-        run_at=request.at if request.at is not None else (now + request.delay if request.delay else None),
+        run_at=due,
         expires=request.expires if request.expires is not None else (spec.expires if spec else None),
         user=request.user,
         tags=tuple(request.tags),
         unique=request.unique if request.unique is not None else (spec.unique if spec else None),
         key=None if key is None else f"{request.command}:{key}",
         key_limit=spec.key_limit if spec else 1,
-        overrides=Overrides(request.timeout, request.retries, request.memory),
+        overrides=Overrides(request.timeout, request.retries, request.memory, request.trace, due),
         fresh=request.fresh or request.id is None,
     )
 
@@ -86,6 +89,8 @@ def _check(request: Request) -> None:
     for name, value in numbers.items():
         if value is not None and not 0 <= value < math.inf:
             raise RequestError(f"{name} is a number, 0 or more, not {value}")
+    if request.trace is not None and not tracing.is_traceparent(request.trace):
+        raise RequestError("trace is a W3C traceparent: 00-<32 hexadecimal digits>-<16 digits>-<2 digits>")
     if len(request.tags) > TAGS_MAX:
         raise RequestError(f"a job may have {TAGS_MAX} tags at most")
     unique = request.unique.key if request.unique else None

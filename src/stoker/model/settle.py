@@ -56,7 +56,7 @@ class Ending(msgspec.Struct, frozen=True):
 
     @property
     def again(self) -> bool:
-        return self.state is State.NEW
+        return self.run_at is not None
 
 
 def after(

@@ -11,6 +11,7 @@ import msgspec
 from stoker.model.command import CommandSpec
 from stoker.model.errors import InvalidInput, NotAllowed, PayloadTooLarge, UnknownCommand
 from stoker.model.job import Submission
+from stoker.model.product import unknown
 from stoker.model.request import Request, resolve
 from stoker.settings import Current
 
@@ -42,7 +43,7 @@ class Admission:
             return spec
         near = [known for known in commands if known.endswith(f".{name.rpartition('.')[2]}")]
         hint = f"; did you mean {' or '.join(sorted(near)[:3])}?" if near else ""
-        raise UnknownCommand(f"no product registers {name!r}{hint}")
+        raise UnknownCommand(f"{unknown(name, commands)}{hint}")
 
     def _check(self, spec: CommandSpec, input: bytes) -> None:
         try:

@@ -8,8 +8,9 @@ However it ends, it ends once: the first outcome counts, whatever comes later fi
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -47,6 +48,13 @@ class Place(Protocol):
         """Read from it again."""
 
 
+class End(NamedTuple):
+    """An attempt and what it has come to."""
+
+    attempt: Attempt
+    outcome: Outcome
+
+
 class Attempt:
     """A claimed job on its way. ``run`` is its number in the frames."""
 
@@ -70,6 +78,10 @@ class Attempt:
         self.born = born
         self._on_said = on_said
         self.started: float | None = None
+        self.seconds: float | None = None
+        """How long it took, as its process measured it, once it has ended."""
+        self.role_term: int | None = None
+        """The term in which this node holds the role that the command asks for."""
         self.place: Place | None = None
         self.isolation = Isolation.FORK
         self.cancel: str | None = None
@@ -81,7 +93,8 @@ class Attempt:
         self.ended = False
         self._doom: Outcome | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._trust: asyncio.TimerHandle | None = None
+        self.ours_until = math.inf
+        """Until when, on the monotonic clock, nobody else may start it."""
 
     @property
     def assign(self) -> Assign:
@@ -99,6 +112,9 @@ class Attempt:
             self.timeout,
             self.max_output,
             job.round,
+            (),
+            job.overrides.trace,
+            role_term=self.role_term,
         )
 
     def take_fds(self) -> Sequence[int]:
@@ -111,13 +127,6 @@ class Attempt:
         if self.timeout is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self.timeout, self.time_out, kill_grace)
-
-    def trust(self, seconds: float, on_over: Callable[[Attempt], None]) -> None:
-        """It is ours for so long, if nothing more is said."""
-        if self._trust is not None:
-            self._trust.cancel()
-        if not self.ended:
-            self._trust = asyncio.get_running_loop().call_later(max(0.0, seconds), on_over, self)
 
     def time_out(self, kill_grace: float) -> None:
         assert self.timeout is not None
@@ -168,9 +177,8 @@ class Attempt:
         if self.ended:
             return False
         self.ended = True
-        for timer in (self._timer, self._trust):
-            if timer is not None:
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         return True
 
     def say(self, kind: EventKind, at: float, data: bytes, size: int | None = None) -> None:

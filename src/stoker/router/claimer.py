@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -37,6 +37,16 @@ class Asked(NamedTuple):
     """Whose share it is, if products have shares."""
 
 
+class RoleGate(Protocol):
+    """Which roles are this node's: see :mod:`.roles`."""
+
+    def holds(self, role: str) -> bool:
+        """Whether what asks for the role may begin here."""
+
+    async def whereabouts(self, role: str) -> str:
+        """Who holds a role that is not this node's, as a sentence. Raises a StoreError."""
+
+
 class Claimer:
     """One round of claims at a time; wakes that come meanwhile are answered by one more.
 
@@ -46,7 +56,7 @@ class Claimer:
 
     def __init__(
         self, store: Store, pool: Pool, settings: Current, clock: Clock, boot: str,
-        start: Callable[[Claimed, Trust], None],
+        start: Callable[[list[Claimed], Trust], None],
     ) -> None:  # fmt: skip
         self._store = store
         self._pool = pool
@@ -63,6 +73,7 @@ class Claimer:
         self._timer: asyncio.TimerHandle | None = None
         self.paused: frozenset[str] = frozenset()
         self.cordoned = False
+        self.roles: RoleGate | None = None
         self.stopped = False
 
     def room(self) -> None:
@@ -102,6 +113,10 @@ class Claimer:
     @property
     def node(self) -> str:
         return self._settings().node
+
+    def holds(self, role: str) -> bool:
+        """Whether what asks for a role may begin here."""
+        return not role or self.roles is None or self.roles.holds(role)
 
     def is_paused(self, command: str) -> bool:
         return bool(self.paused & {"*", command, command.partition(".")[0]})
@@ -144,7 +159,7 @@ class Claimer:
         rooms: dict[str, int] = {}
         for name in names:
             spec = self._pool.commands.get(name)
-            if spec is None or self.is_paused(name) or self.missing(spec):
+            if spec is None or self.is_paused(name) or self.missing(spec) or not self.holds(spec.role):
                 continue
             lane = self._pool.lanes.of(spec)
             if lane not in rooms or not self._pool.lanes.pools[spec.product].enabled:
@@ -177,8 +192,7 @@ class Claimer:
             return
         if jobs:
             failpoint.hit("after-claim")
-        for job in jobs:
-            self._start(job, asked.trust)
+            self._start(jobs, asked.trust)
         waits = [quota.interval for quota in asked.quotas if quota.interval is not None]
         if waits:
             self._later(min(waits))

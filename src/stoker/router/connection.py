@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import os
 import socket
@@ -13,12 +14,11 @@ import msgspec
 import structlog
 
 from stoker._version import __version__
-from stoker.model import ids
 from stoker.model.errors import InvalidBuffer, NotAllowed, ProtocolError, StokerError
 from stoker.router import methods
 from stoker.router.house import House
+from stoker.router.hub_seat import Seat
 from stoker.wire import endpoint, messages
-from stoker.wire.records import event_record
 from stoker.wire.rights import BUFFERS_MAX, close_all
 from stoker.wire.transport import Transport
 
@@ -30,11 +30,6 @@ PING_EVERY = 10.0
 """Seconds between pings while a client waits: well within the 30 s that it takes for silence."""
 INIT_WITHIN = 10.0
 """Seconds a client has to say who it is."""
-
-
-class Subscription(msgspec.Struct, forbid_unknown_fields=True):
-    job: str
-    after: int = 0
 
 
 class Lobby(Protocol):
@@ -64,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._role: str | None = None
         self._trusted = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._topics: dict[str, asyncio.Task[None]] = {}
+        self._seat: Seat | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._timer: asyncio.TimerHandle | None = None
@@ -84,8 +79,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for task in (*self._tasks, *self._topics.values()):
+        for task in self._tasks:
             task.cancel()
+        if self._seat is not None:
+            self._seat.leave()
         if self._role is not None:
             self._house.dispatcher.forget(self)
         self._writable.set()
@@ -96,6 +93,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
+        if self._seat is not None:
+            self._seat.resumed()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -169,6 +168,7 @@ class Connection(asyncio.Protocol):
             self._refuse(NotAllowed("the token is missing or wrong"))
             return
         self._role = message.role
+        self._seat = Seat(self._house, message.role, self._write, self._writable)
         self._lobby.introduced(self, message.role)
         welcome = messages.Init("router", protocol=messages.PROTOCOL, boot=self._house.boot, version=__version__)
         self._say(welcome)
@@ -200,6 +200,14 @@ class Connection(asyncio.Protocol):
         dispatcher.take(order, fds, role, self)
 
     def _call(self, call: messages.Call) -> None:
+        assert self._seat is not None
+        at_once = self._seat.at_once.get(call.method)
+        if at_once is not None:
+            try:
+                at_once(call, functools.partial(self._reply, call.id))
+            except StokerError as error:
+                self._reply(call.id, error)
+            return
         if len(self._tasks) >= CALLS_MAX:
             self._say(messages.error(call.id, NotAllowed(f"{CALLS_MAX} calls are under way; wait for some answers")))
             return
@@ -209,65 +217,40 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, call: messages.Call) -> None:
         assert self._role is not None
+        assert self._seat is not None
         try:
-            match call.method:
-                case "subscribe":
-                    value: Any = await self._subscribe(call)
-                case "unsubscribe":
-                    value = self._unsubscribe(call)
-                case _:
-                    value = await methods.answer(self._house, self._role, call.method, call.params, call.wait)
-            self._say(messages.Return(call.id, msgspec.Raw(msgspec.json.encode(value))))
+            if call.method == "subscribe":
+                # what is said afterwards comes after the answer
+                await self._seat.subscribe(call, functools.partial(self._reply, call.id))
+                return
+            value = await methods.answer(self._house, self._role, call.method, call.params, call.wait, call.who)
+            self._reply(call.id, value)
         except StokerError as error:
-            self._say(messages.error(call.id, error))
+            self._reply(call.id, error)
         except Exception:
             log.exception("a call failed by our own fault", method=call.method)
-            self._say(messages.error(call.id, StokerError("the daemon made a mistake; its log says more")))
+            self._reply(call.id, StokerError("the daemon made a mistake; its log says more"))
 
-    async def _subscribe(self, call: messages.Call) -> dict[str, Any]:
-        """Events of a job from a cursor on, then as they come; ended by an ``end`` event."""
-        if self._role != "script":
-            raise NotAllowed(f"subscribe may be called by script, not by {self._role}")
-        wanted = methods.read_params(methods.Method(Subscription, methods.ping), call.params)
-        id = ids.job_id(wanted.job)
-        await self._house.store.get(id)
-        if id in self._topics:
-            self._topics.pop(id).cancel()
-        task = asyncio.get_running_loop().create_task(self._follow(id, wanted.after))
-        self._topics[id] = task
-        return {"topic": f"job:{id}"}
-
-    def _unsubscribe(self, call: messages.Call) -> bool:
-        wanted = methods.read_params(methods.Method(Subscription, methods.ping), call.params)
-        task = self._topics.pop(ids.job_id(wanted.job), None)
-        return task is not None and task.cancel()
-
-    async def _follow(self, job: str, after: int) -> None:
-        topic = f"job:{job}"
-        try:
-            async for event in self._house.audience.follow(job, after):
-                after = event.seq
-                data = msgspec.Raw(msgspec.json.encode(event_record(event)))
-                self._say(messages.Event(str(event.kind), data, topic, event.seq))
-                await self._writable.wait()
-            self._say(messages.Event("end", msgspec.Raw(b"null"), topic, after))
-        except StokerError as error:
-            self._say(messages.error(None, error))
-        finally:
-            if self._topics.get(job) is asyncio.current_task():
-                del self._topics[job]
+    def _reply(self, id: int | str, value: Any) -> None:
+        if isinstance(value, StokerError):
+            self._say(messages.error(id, value))
+        else:
+            self._say(messages.Return(id, msgspec.Raw(msgspec.json.encode(value))))
 
     def _tick(self) -> None:
         if self._role is None:
             self._refuse(ProtocolError(f"no init within {INIT_WITHIN:g} s"))
             return
-        if self._topics or self.waiting:
+        if self.waiting or (self._seat is not None and self._seat.occupied):
             self._say(messages.Ping())
         self._timer = asyncio.get_running_loop().call_later(PING_EVERY, self._tick)
 
     def _say(self, message: messages.Message) -> None:
+        self._write(messages.encode(message))
+
+    def _write(self, line: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(messages.encode(message))
+            self._transport.write(line)
 
     def _refuse(self, error: StokerError) -> None:
         self._say(messages.error(None, error))

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,11 +22,13 @@ import structlog
 
 from stoker.model import settle
 from stoker.model.clock import Clock
+from stoker.model.command import CommandSpec
 from stoker.model.errors import StoreError
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, Progress
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Returned, Snoozed
-from stoker.router.attempt import Attempt
+from stoker.model.product import unknown
+from stoker.router.attempt import Attempt, End
 from stoker.router.audience import Audience
 from stoker.router.endings import Closed, Endings
 from stoker.router.pool import Pool
@@ -51,7 +54,7 @@ class Desk:
     def __init__(
         self, store: Store, settings: Current, clock: Clock, audience: Audience, tally: Tally,
         on_ask: Callable[[Attempt, Ask], None], on_room: Callable[[], None],
-        on_written: Callable[[Closed], None],
+        on_written: Callable[[list[Closed]], None],
     ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
@@ -60,13 +63,19 @@ class Desk:
         self._tally = tally
         self._on_ask = on_ask
         self._endings = Endings(store, audience, on_room, on_written)
+        self._log = log.bind()
         self._numbers = itertools.count(1)
         self._attempts: dict[int, Attempt] = {}
         self._by_job: dict[str, Attempt] = {}
         self._dirty: dict[int, Attempt] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._doubt: asyncio.TimerHandle | None = None
+        self._doubt_at = math.inf
+        """When the first trust runs out, unless it is renewed."""
         self._flushing: set[asyncio.Task[None]] = set()
         self.pool: Pool | None = None
+        self.gate: Callable[[Claimed, CommandSpec], int | Outcome] = lambda _job, _spec: 0
+        """Whether a job that asks for a role, or a hook, may begin: the term of its role, or what becomes of it."""
 
     @property
     def busy(self) -> bool:
@@ -83,7 +92,7 @@ class Desk:
         attempt = self._by_job.get(job.id)
         if attempt is not None and attempt.job.fence == job.fence:
             return True
-        return Held(job.seq, job.fence) in self._endings.held
+        return self._endings.holds(job)
 
     @property
     def held(self) -> list[Held]:
@@ -96,16 +105,37 @@ class Desk:
         for attempt in self.attempts:
             ours = answers.get(Held(attempt.job.seq, attempt.job.fence))
             if ours:
-                self._trust(attempt, trust)
+                attempt.ours_until = trust.until
             elif ours is False:
                 self._disown(attempt, "another node has the job by now")
+        self._doubt_in_time()
 
-    def _trust(self, attempt: Attempt, trust: Trust) -> None:
-        if self._store.shared:
-            attempt.trust(trust.left, self._distrust)
+    def _doubt_in_time(self) -> None:
+        """Look again when the first trust runs out. Where nobody shares the store, there is nobody to doubt."""
+        if not self._store.shared or not self._attempts:
+            return
+        first = min(attempt.ours_until for attempt in self._attempts.values())
+        if self._doubt is not None and first >= self._doubt_at:
+            return
+        if self._doubt is not None:
+            self._doubt.cancel()
+        self._doubt_at = first
+        pause = max(0.0, first - self._clock.mono())
+        self._doubt = asyncio.get_running_loop().call_later(pause, self._distrust)
 
-    def _distrust(self, attempt: Attempt) -> None:
-        self._disown(attempt, "its lease could not be renewed in time, and another node may start it")
+    def _distrust(self) -> None:
+        self._doubt = None
+        now = self._clock.mono()
+        for attempt in self.attempts:
+            if attempt.ours_until <= now:
+                self._disown(attempt, "its lease could not be renewed in time, and another node may start it")
+        self._doubt_in_time()
+
+    def disown(self, role: str, why: str) -> None:
+        """End whatever runs here for a role."""
+        for attempt in self.attempts:
+            if attempt.spec.role == role:
+                self._disown(attempt, why)
 
     def _disown(self, attempt: Attempt, why: str) -> None:
         """End an attempt at once; what it has come to is written only if nobody else took the job."""
@@ -114,63 +144,76 @@ class Desk:
         attempt.returned(lost)
         assert self.pool is not None
         if self.pool.withdraw(attempt):
-            self.end(attempt, lost)
+            self.end([End(attempt, lost)])
 
-    def begin(self, job: Claimed, trust: Trust) -> None:
-        """A job was claimed: give it to the pool. Not, if the answer was so long on its way that another node may have
-        the job."""
+    def begin(self, jobs: Sequence[Claimed], trust: Trust) -> None:
+        """Jobs were claimed: give them to the pool. Not, if the answer was so long on its way that another node may
+        have them."""
         assert self.pool is not None
         if self._store.shared and trust.left <= 0:
-            self._settle(job, Returned("its claim was answered too late", begun=False), None)
+            self._settle([(job, Returned("its claim was answered too late", begun=False), None) for job in jobs])
             return
-        spec = self.pool.commands.get(job.command)
-        if spec is None:
-            self._settle(job, Failed(Fault("UnknownCommand", f"no product registers {job.command}")), None)
-            return
-        attempt = Attempt(
-            next(self._numbers),
-            job,
-            spec,
-            memory=self._settings().memory or None,
-            max_output=self._settings().max_output,
-            born=self._clock.mono(),
-            on_said=self._report_soon,
-        )
-        self._trust(attempt, trust)
-        self._attempts[attempt.run] = attempt
-        self._by_job[job.id] = attempt
-        self.pool.start(attempt)
-        log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
+        settings, born, commands = self._settings(), self._clock.mono(), self.pool.commands
+        started = []
+        for job in jobs:
+            spec = commands.get(job.command)
+            if spec is None:
+                fault = Fault("UnknownCommand", unknown(job.command, commands))
+                self._settle([(job, Failed(fault), None)])
+                continue
+            allowed = self.gate(job, spec) if spec.role or spec.hook else 0
+            if not isinstance(allowed, int):
+                self._settle([(job, allowed, None)])
+                continue
+            attempt = Attempt(
+                next(self._numbers), job, spec, memory=settings.memory or None, max_output=settings.max_output,
+                born=born, on_said=self._report_soon,
+            )  # fmt: skip
+            attempt.ours_until = trust.until
+            attempt.role_term = allowed or None
+            self._attempts[attempt.run] = attempt
+            self._by_job[job.id] = attempt
+            started.append(attempt)
+            self._log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
+        self._doubt_in_time()
+        self.pool.start(started)
 
-    def frame(self, frame: Any) -> None:
-        """What a job's process says."""
-        attempt = self._attempts.get(frame.run)
-        if attempt is None:
-            return
-        match frame:
-            case Ended():
-                attempt.started = frame.started
-                self.end(attempt, frame.outcome)
-            case Said():
-                attempt.say(EventKind(frame.kind), frame.at, frame.data)
-            case Progressed():
-                attempt.progress = Progress(frame.percent, frame.message, frame.step)
-                attempt.say(EventKind.PROGRESS, self._clock.wall(), msgspec.json.encode(attempt.progress))
-            case Ask():
-                self._on_ask(attempt, frame)
+    def frames(self, frames: Sequence[Any]) -> None:
+        """What processes of jobs say."""
+        ends = []
+        for frame in frames:
+            attempt = self._attempts.get(frame.run)
+            if attempt is None:
+                continue
+            match frame:
+                case Ended():
+                    attempt.started, attempt.seconds = frame.started, frame.seconds
+                    ends.append(End(attempt, frame.outcome))
+                case Said():
+                    attempt.say(EventKind(frame.kind), frame.at, frame.data)
+                case Progressed():
+                    attempt.progress = Progress(frame.percent, frame.message, frame.step)
+                    attempt.say(EventKind.PROGRESS, self._clock.wall(), msgspec.json.encode(attempt.progress))
+                case Ask():
+                    self._on_ask(attempt, frame)
+        if ends:
+            self.end(ends)
 
-    def end(self, attempt: Attempt, outcome: Outcome) -> None:
-        """An attempt has ended, whoever says so; only the first word counts."""
-        if not attempt.finish():
-            return
+    def end(self, ends: Sequence[End]) -> None:
+        """Attempts have ended, whoever says so; only the first word about each counts."""
         assert self.pool is not None
-        self.pool.ended(attempt)
-        del self._attempts[attempt.run]
-        if self._by_job.get(attempt.job.id) is attempt:
-            del self._by_job[attempt.job.id]
-        self._dirty.pop(attempt.run, None)
-        self._tally.ended(attempt, outcome, self._clock.mono())
-        self._settle(attempt.job, outcome, attempt)
+        ends = [end for end in ends if end.attempt.finish()]
+        if not ends:
+            return
+        self.pool.ended(ends)
+        now = self._clock.mono()
+        for attempt, outcome in ends:
+            del self._attempts[attempt.run]
+            if self._by_job.get(attempt.job.id) is attempt:
+                del self._by_job[attempt.job.id]
+            self._dirty.pop(attempt.run, None)
+            self._tally.ended(attempt, outcome, now)
+        self._settle([(attempt.job, outcome, attempt) for attempt, outcome in ends])
 
     def cancel(self, job: str, reason: str) -> None:
         """Somebody wants a job to stop that may be running here."""
@@ -180,7 +223,7 @@ class Desk:
         assert self.pool is not None
         attempt.cancelled(reason, self._settings().kill_grace)
         if self.pool.withdraw(attempt):
-            self.end(attempt, Cancelled(reason))
+            self.end([End(attempt, Cancelled(reason))])
 
     def give_back(self) -> None:
         """The daemon leaves now: what still runs is killed and waits for the next one, with no attempt counted."""
@@ -190,11 +233,11 @@ class Desk:
             lost = Lost(Fault("Lost", "the daemon stopped while it ran"), Blame.HOUSE)
             attempt.returned(lost if attempt.spec.once else Returned())
             if self.pool.withdraw(attempt):
-                self.end(attempt, Returned(begun=False))
+                self.end([End(attempt, Returned(begun=False))])
 
     def mend(self, job: Claimed, outcome: Outcome) -> None:
         """Settle an attempt that was found abandoned; its fence decides whether it still is."""
-        self._settle(job, outcome, None)
+        self._settle([(job, outcome, None)])
 
     async def settled(self) -> None:
         """Wait until every ending so far is written."""
@@ -237,30 +280,29 @@ class Desk:
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)
 
-    def _settle(self, job: Claimed, outcome: Outcome, attempt: Attempt | None) -> None:
+    def _settle(self, ends: Sequence[tuple[Claimed, Outcome, Attempt | None]]) -> None:
         assert self.pool is not None
-        ending = settle.after(
-            job,
-            outcome,
-            self.pool.commands.get(job.command),
-            now=self._store.now(),
-            chance=random.random(),
-            cancel=attempt.cancel if attempt is not None else None,
-        )
-        events, progress = attempt.take_events() if attempt is not None else ((), None)
-        if ending.again:
-            events = (*events, _again(self._store.now(), job, outcome, ending))
-        report = Report(job.seq, job.fence, events, progress) if events or progress else None
-        self._endings.put(Closed(job, ending, report))
-        self._tell(job, outcome, ending)
+        now, commands = self._store.now(), self.pool.commands
+        closed = []
+        for job, outcome, attempt in ends:
+            cancel = attempt.cancel if attempt is not None else None
+            spec = commands.get(job.command)
+            ending = settle.after(job, outcome, spec, now=now, chance=random.random(), cancel=cancel)
+            events, progress = attempt.take_events() if attempt is not None else ((), None)
+            if ending.again:
+                events = (*events, _again(now, job, outcome, ending))
+            report = Report(job.seq, job.fence, events, progress) if events or progress else None
+            closed.append(Closed(job, ending, report))
+            self._tell(job, outcome, ending)
+        self._endings.put(closed)
 
     def _tell(self, job: Claimed, outcome: Outcome, ending: settle.Ending) -> None:
         """The job's line in the log; the wording is that of the O rows."""
         match outcome:
             case Done():
-                log.info("Command completed successfully", command=job.command, job=job.id)
+                self._log.info("Command completed successfully", command=job.command, job=job.id)
             case Snoozed() | Returned():
-                log.info("Command put off", command=job.command, job=job.id, outcome=type(outcome).__name__)
+                self._log.info("Command put off", command=job.command, job=job.id, outcome=type(outcome).__name__)
             case _:
                 log.warning(
                     f"Command failed: {ending.fault}", command=job.command, job=job.id, attempt=job.attempt,

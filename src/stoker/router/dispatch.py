@@ -32,7 +32,7 @@ from stoker.model.outcome import Failed, Fault, Outcome
 from stoker.model.quantities import show_seconds
 from stoker.model.request import Request
 from stoker.router.admission import Admission
-from stoker.router.attempt import Attempt
+from stoker.router.attempt import Attempt, End
 from stoker.router.direct import Asker, Direct, result
 from stoker.router.pool import Pool
 from stoker.router.pools_worker import Resident
@@ -71,6 +71,8 @@ class Dispatcher:
         self._looking = False
         self.counts: Counter[tuple[str, str]] = Counter()
         """Dispatches that ended, by command and by how."""
+        self.on_ended: Callable[[Attempt, Outcome], None] = lambda attempt, outcome: None
+        """Called with each that has ended."""
 
     def open(self) -> None:
         """Begin to say beside the socket which workers live. Where that cannot be written, nobody finds any, and every
@@ -127,13 +129,14 @@ class Dispatcher:
 
     # ── what workers say, and what becomes of them ───────────────────────────────────────────────────────────────────
 
-    def frame(self, frame: Any) -> None:
-        """What the process of a dispatched job says; what is meant for a job's record is kept nowhere."""
-        direct = self._runs.get(frame.run)
-        if isinstance(frame, Ask) and direct is not None:
-            self._on_ask(direct, frame)
-        elif isinstance(frame, Ended) and direct is not None:
-            self._ended(direct, frame)
+    def frames(self, frames: Sequence[Any]) -> None:
+        """What processes of dispatched jobs say; what is meant for a job's record is kept nowhere."""
+        for frame in frames:
+            direct = self._runs.get(frame.run)
+            if isinstance(frame, Ask) and direct is not None:
+                self._on_ask(direct, frame)
+            elif isinstance(frame, Ended) and direct is not None:
+                self._ended(direct, frame)
 
     def end(self, direct: Attempt, outcome: Outcome, buffers: tuple[int, ...] = (), fds: Sequence[int] = ()) -> None:
         """It has ended, whoever says so; only the first word counts."""
@@ -141,9 +144,10 @@ class Dispatcher:
             close_all(fds)
             return
         del self._runs[direct.run]
-        self._pool.ended(direct)
+        self._pool.ended([End(direct, outcome)])
         answer = result(direct, outcome, buffers)
         self.counts[direct.job.command, answer.code or "done"] += 1
+        self.on_ended(direct, outcome)
         self._tell(direct, answer, fds)
         self.room()
 
@@ -210,6 +214,7 @@ class Dispatcher:
 
     def _ended(self, direct: Direct, frame: Ended) -> None:
         assert direct.worker is not None
+        direct.started, direct.seconds = frame.started, frame.seconds
         try:
             fds = direct.worker.take_fds(len(frame.buffers))
         except ValueError as error:
@@ -228,7 +233,7 @@ class Dispatcher:
             return False
         self._runs[direct.run] = direct
         direct.worker, direct.isolation = worker, Isolation(worker.isolation)
-        worker.assign(direct, self._settings().kill_grace)
+        worker.assign([direct], self._settings().kill_grace)
         return True
 
     def _late(self, direct: Direct) -> None:

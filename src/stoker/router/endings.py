@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
-import msgspec
 import structlog
 
 from stoker import failpoint
@@ -29,24 +29,24 @@ AGAIN = 1.0
 """Seconds until endings that the store could not take are tried again."""
 
 
-class Closed(msgspec.Struct, frozen=True, eq=False):
+class Closed(NamedTuple):
     """An attempt that has ended, with what it said and nobody has written yet."""
 
     job: Claimed
     ending: Ending
     report: Report | None
 
-    @property
-    def held(self) -> Held:
-        return Held(self.job.seq, self.job.fence)
-
 
 class Endings:
-    """Writes what has ended. ``on_room`` is called once for the slots that came free, ``on_written`` for each ending
-    that is in the store."""
+    """Writes what has ended. ``on_room`` is called once for the slots that came free, ``on_written`` with the endings
+    that are in the store."""
 
     def __init__(
-        self, store: Store, audience: Audience, on_room: Callable[[], None], on_written: Callable[[Closed], None]
+        self,
+        store: Store,
+        audience: Audience,
+        on_room: Callable[[], None],
+        on_written: Callable[[list[Closed]], None],
     ) -> None:
         self._store = store
         self._audience = audience
@@ -54,23 +54,31 @@ class Endings:
         self._on_written = on_written
         self._batch: list[Closed] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self.held: set[Held] = set()
-        """Attempts whose end is not written yet."""
+        self._held: set[tuple[int, int]] = set()
 
     @property
     def busy(self) -> bool:
-        return bool(self.held)
+        return bool(self._held)
 
-    def put(self, closed: Closed) -> None:
-        """Write this one, with whatever else ends in this turn of the loop."""
+    @property
+    def held(self) -> list[Held]:
+        """Attempts whose end is not written yet."""
+        return [Held(seq, fence) for seq, fence in self._held]
+
+    def holds(self, job: Claimed) -> bool:
+        """Whether this attempt's end is not written yet."""
+        return (job.seq, job.fence) in self._held
+
+    def put(self, batch: list[Closed]) -> None:
+        """Write these, with whatever else ends in this turn of the loop."""
         if not self._batch:
             asyncio.get_running_loop().call_soon(self._begin)
-        self._batch.append(closed)
-        self.held.add(closed.held)
+        self._batch += batch
+        self._held.update((job.seq, job.fence) for job, _, _ in batch)
 
     async def written(self) -> None:
         """Wait until every ending so far is in the store."""
-        while self.held:
+        while self._held:
             if self._tasks:
                 await asyncio.wait(set(self._tasks))
             else:
@@ -87,7 +95,7 @@ class Endings:
     def _ask(self, batch: list[Closed], reports: list[Report]) -> asyncio.Future[list[list[bool] | BaseException]]:
         """Hand them to the store: what was said and how it ended share one commit, and the next claim's."""
         failpoint.hit("before-settle")
-        settlements = [Settlement(one.job.seq, one.job.fence, one.ending) for one in batch]
+        settlements = [Settlement(job.seq, job.fence, ending, job.key) for job, ending, _ in batch]
         asked = [self._store.report(reports)] if reports else []
         return asyncio.gather(*asked, self._store.settle(settlements), return_exceptions=True)
 
@@ -106,9 +114,9 @@ class Endings:
         if reports:
             log.error("what jobs said at their end is lost", jobs=len(reports), error=str(said[0]))
         failpoint.hit("after-settle")
-        for one, ours in zip(batch, taken, strict=True):
-            self.held.discard(one.held)
+        self._held.difference_update((job.seq, job.fence) for job, _, _ in batch)
+        for (job, _, _), ours in zip(batch, taken, strict=True):
             if not ours:
-                log.warning("a late ending was refused", job=one.job.id, fence=one.job.fence)
-            self._audience.nudge(one.job.id)
-            self._on_written(one)
+                log.warning("a late ending was refused", job=job.id, fence=job.fence)
+            self._audience.nudge(job.id)
+        self._on_written(batch)

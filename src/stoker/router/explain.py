@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from stoker.model.command import CommandSpec
 from stoker.model.job import Job, Waits
+from stoker.model.product import unknown
 from stoker.model.quantities import show_seconds
 from stoker.router.claimer import Claimer
 from stoker.router.pool import Pool
@@ -40,6 +41,8 @@ async def _slot(job: Job, store: Store, pool: Pool, claimer: Claimer) -> str:
         return f"paused: {', '.join(sorted(names))}; `stoker resume {min(names)}` lets it run"
     if spec is not None and (missing := claimer.missing(spec)):
         return await _labels(missing, spec, store)
+    if spec is not None and claimer.roles is not None and not claimer.holds(spec.role):
+        return await claimer.roles.whereabouts(spec.role)
     if claimer.cordoned and not store.shared:
         return f"this node is cordoned; `stoker nodes uncordon {claimer.node}` lets it work"
     if pool.fork_refused is not None:
@@ -49,7 +52,7 @@ async def _slot(job: Job, store: Store, pool: Pool, claimer: Claimer) -> str:
     if spec is None and store.shared:
         return f"no product of this node registers {job.command}; it waits for a node that does"
     if spec is None:
-        return f"no product registers {job.command}; it fails at the next look"
+        return f"{unknown(job.command, pool.commands)}; it fails at the next look"
     ahead = await store.ahead(job)
     line = f"; {ahead} of the same command go first" if ahead else ""
     return f"{_room(job.command, spec, pool)}{line}"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from stoker._version import __version__
 from stoker.model.clock import Clock
+from stoker.model.stats import MB, Sample, WorkerInfo
 from stoker.router.attempt import Attempt
 from stoker.router.claimer import Claimer
 from stoker.router.desk import Desk
@@ -14,7 +16,8 @@ from stoker.router.dispatch import Dispatcher
 from stoker.router.explain import idle_reason
 from stoker.router.pool import Pool
 from stoker.router.pools_record import pool_record
-from stoker.router.tally import Tally
+from stoker.router.prometheus import Page
+from stoker.router.tally import CommandTally, Tally
 from stoker.settings import Current
 from stoker.store.base import Store
 from stoker.wire.records import iso
@@ -42,6 +45,8 @@ class Figures:
         self._dispatcher = dispatcher
         self._begun = clock.mono()
         self.clients: dict[str, int] = {"script": 0, "web": 0}
+        self.latest: Sample | None = None
+        """What the sampler found last."""
 
     async def stats(self) -> dict[str, Any]:
         """The rows V57-V59 and V90: uptime, active consumers, queued jobs; and what is behind them."""
@@ -91,16 +96,18 @@ class Figures:
         }
 
     async def health(self, oldest_ready: float | None = None) -> dict[str, Any]:
-        """``ok`` is False when jobs wait and nobody works on them."""
+        """``ok`` is False when jobs wait and nobody works on them, and when a pool is broken."""
         if oldest_ready is None:
             oldest_ready = (await self._store.counts()).oldest_ready
+        broken = [residents.why() or "" for residents in self._pool.pools if residents.broken and not residents.live]
         reason = idle_reason(self._pool, self._claimer, self._pool.commands)
         waits = 0.0 if oldest_ready is None else max(0.0, self._store.now() - oldest_ready)
         if reason is None and waits > STUCK_AFTER and not self._desk.busy:
             reason = f"a job has been ready for {waits:.0f} s and nothing runs"
         ill = reason is not None and oldest_ready is not None
-        text = f"jobs are waiting and nobody works: {reason}" if ill else reason or "ok"
-        return {"ok": not ill and self._pool.ready, "message": text, "oldest_ready": iso(oldest_ready)}
+        text = f"jobs are waiting and nobody works: {reason}" if ill else reason or "; ".join(broken) or "ok"
+        ok = not ill and not broken and self._pool.ready
+        return {"ok": ok, "message": text, "oldest_ready": iso(oldest_ready)}
 
     async def command_figures(self) -> list[dict[str, Any]]:
         """Per command: totals, mean seconds (O78), failure rate in percent (O79), and results that say they failed."""
@@ -117,55 +124,104 @@ class Figures:
                     "seconds": row.seconds,
                     "run_seconds": row.run_seconds,
                     "failure_rate": round(100 * row.failed / row.total) if row.total else 0,
+                    **self._durations(row.command),
                 }
             )
         return rows
 
+    def _durations(self, command: str) -> dict[str, Any]:
+        """How long jobs of a command waited and ran, in this daemon since its start."""
+        tally = self._tally.commands.get(command) or CommandTally()
+        return {"waits": tally.waits.summary(), "runs": tally.runs.summary()}
+
     async def prometheus(self) -> str:
-        """The text exposition format, version 0.0.4."""
+        """What Prometheus reads. Of processes: as they were at the last sample."""
         counts = await self._store.counts()
-        lines = [
-            "# HELP stoker_jobs Jobs in the store by state.",
-            "# TYPE stoker_jobs gauge",
-            *(f'stoker_jobs{{state="{state}"}} {getattr(counts, state)}' for state in STATES),
-            "# HELP stoker_jobs_waiting New jobs by what they wait for.",
-            "# TYPE stoker_jobs_waiting gauge",
-            f'stoker_jobs_waiting{{for="slot"}} {counts.ready}',
-            f'stoker_jobs_waiting{{for="time"}} {counts.scheduled}',
-            f'stoker_jobs_waiting{{for="key"}} {counts.held}',
-            "# HELP stoker_oldest_ready_seconds Age of the first ready job.",
-            "# TYPE stoker_oldest_ready_seconds gauge",
-            f"stoker_oldest_ready_seconds {self._age(counts.oldest_ready):.3f}",
-            "# HELP stoker_slots Slots for jobs, and how many are busy.",
-            "# TYPE stoker_slots gauge",
-            f'stoker_slots{{kind="all"}} {self._settings().max_tasks or self._settings().consumers_max}',
-            f'stoker_slots{{kind="busy"}} {len(self._desk.attempts)}',
-            "# HELP stoker_submitted_total Jobs stored by this daemon.",
-            "# TYPE stoker_submitted_total counter",
-            f"stoker_submitted_total {self._tally.submitted}",
-            "# HELP stoker_attempts_total Attempts that ended in this daemon.",
-            "# TYPE stoker_attempts_total counter",
-            *(
-                f'stoker_attempts_total{{command="{command}",outcome="{word}"}} {count}'
-                for (command, word), count in sorted(self._tally.by_command.items())
-            ),
-            "# HELP stoker_attempt_seconds_total Seconds spent in attempts.",
-            "# TYPE stoker_attempt_seconds_total counter",
-            *(
-                f'stoker_attempt_seconds_total{{command="{command}"}} {seconds:.6f}'
-                for command, seconds in sorted(self._tally.seconds.items())
-            ),
-            "# HELP stoker_dispatched_total Dispatches that ended, which are never stored.",
-            "# TYPE stoker_dispatched_total counter",
-            *(
-                f'stoker_dispatched_total{{command="{command}",outcome="{word}"}} {count}'
-                for (command, word), count in sorted(self._dispatcher.counts.items())
-            ),
-            "# HELP stoker_healthy Whether jobs that wait are worked on.",
-            "# TYPE stoker_healthy gauge",
-            f"stoker_healthy {int((await self.health(counts.oldest_ready))['ok'])}",
-        ]  # fmt: skip
-        return "\n".join(lines) + "\n"
+        settings, page = self._settings(), Page()
+        page.family("stoker_info", "gauge", "This daemon.", [
+            ({"node": settings.node, "boot": self._boot, "version": __version__}, 1)])
+        page.family("stoker_uptime_seconds", "gauge", "How long it runs.", [({}, self._clock.mono() - self._begun)])
+        page.family("stoker_jobs", "gauge", "Jobs in the store by state.", [
+            ({"state": state}, getattr(counts, state)) for state in STATES])
+        page.family("stoker_jobs_waiting", "gauge", "New jobs by what they wait for.", [
+            ({"for": "slot"}, counts.ready), ({"for": "time"}, counts.scheduled), ({"for": "key"}, counts.held)])
+        page.family("stoker_oldest_ready_seconds", "gauge", "Age of the first ready job.", [
+            ({}, self._age(counts.oldest_ready))])
+        page.family("stoker_slots", "gauge", "Slots for jobs, and how many are busy.", [
+            ({"kind": "all"}, settings.max_tasks or settings.consumers_max),
+            ({"kind": "busy"}, len(self._desk.attempts))])
+        page.family("stoker_submitted_total", "counter", "Jobs stored by this daemon.", [({}, self._tally.submitted)])
+        self._commands(page)
+        self._pools(page)
+        if self.latest is not None:
+            _processes(page, self.latest)
+        page.family("stoker_healthy", "gauge", "Whether jobs that wait are worked on.", [
+            ({}, int((await self.health(counts.oldest_ready))["ok"]))])
+        return page.text()  # fmt: skip
+
+    def _commands(self, page: Page) -> None:
+        tallies = sorted(self._tally.commands.items())
+        page.family("stoker_attempts_total", "counter", "Attempts that ended in this daemon.", [
+            ({"command": name, "outcome": word}, count)
+            for name, tally in tallies
+            for word, count in (("done", tally.done), ("not_done", tally.not_done), ("snoozed", tally.snoozed))
+            if count])
+        page.family("stoker_attempt_seconds_total", "counter", "Seconds spent in attempts.", [
+            ({"command": name}, tally.seconds) for name, tally in tallies])
+        page.histograms("stoker_job_wait_seconds", "From the moment a job is due to its handler, first attempts.", [
+            ({"command": name}, tally.waits) for name, tally in tallies])
+        page.histograms("stoker_job_run_seconds", "How long handlers take.", [
+            ({"command": name}, tally.runs) for name, tally in tallies])
+        page.family("stoker_dispatched_total", "counter", "Dispatches that ended, which are never stored.", [
+            ({"command": command, "outcome": word}, count)
+            for (command, word), count in sorted(self._dispatcher.counts.items())])  # fmt: skip
+
+    def _pools(self, page: Page) -> None:
+        pools = [({"product": pool.spec.product, "isolation": str(pool.spec.isolation)}, pool)
+                 for pool in self._pool.pools]
+        page.family("stoker_pool_workers", "gauge", "Live workers.", [(name, len(pool.live)) for name, pool in pools])
+        page.family("stoker_pool_active_jobs", "gauge", "Jobs in workers.", [
+            (name, sum(worker.active for worker in pool.workers)) for name, pool in pools])
+        page.family("stoker_pool_waiting_jobs", "gauge", "Jobs that wait for a worker.", [
+            (name, len(pool.waiting)) for name, pool in pools])
+        page.family("stoker_pool_replaced_total", "counter", "Workers that died.", [
+            (name, pool.replaced) for name, pool in pools])
+        page.family("stoker_pool_broken", "gauge", "Whether no workers are made any more.", [
+            (name, int(pool.broken is not None)) for name, pool in pools])  # fmt: skip
 
     def _age(self, oldest: float | None) -> float:
         return 0.0 if oldest is None else max(0.0, self._store.now() - oldest)
+
+
+def _processes(page: Page, sample: Sample) -> None:
+    """Of workers, and of what the daemon consists of besides."""
+    workers = [({"product": one.product, "isolation": one.isolation, "pid": one.pid}, one) for one in sample.workers]
+    for name, kind, about, value in WORKERS:
+        page.family(f"stoker_worker_{name}", kind, about, [
+            (labels, found) for labels, one in workers if (found := value(one)) is not None])  # fmt: skip
+    others = [({"role": one.role, "pid": one.pid}, one) for one in sample.processes]
+    page.family("stoker_process_cpu_seconds_total", "counter", "Processor time of the daemon's own processes.", [
+        (labels, one.cpu_seconds) for labels, one in others])
+    page.family("stoker_process_resident_memory_bytes", "gauge", "Memory of the daemon's own processes.", [
+        (labels, round(one.rss_mb * MB)) for labels, one in others])  # fmt: skip
+
+
+def _bytes(mb: float | None) -> int | None:
+    return None if mb is None else round(mb * MB)
+
+
+def _ratio(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
+
+
+WORKERS: tuple[tuple[str, str, str, Callable[[WorkerInfo], float | None]], ...] = (
+    ("active_jobs", "gauge", "Jobs in a worker.", lambda one: one.active_jobs),
+    ("jobs_total", "counter", "Jobs that a worker has done.", lambda one: one.done),
+    ("cpu_seconds_total", "counter", "Processor time of a worker.", lambda one: one.cpu_seconds),
+    ("busy_ratio", "gauge", "Part of its slots' time that was jobs.", lambda one: _ratio(one.busy_percent)),
+    ("loop_utilization_ratio", "gauge", "Part of the time its loop was busy.", lambda one: _ratio(one.elu_percent)),
+    ("resident_memory_bytes", "gauge", "Memory of a worker.", lambda one: _bytes(one.rss_mb)),
+    ("unique_memory_bytes", "gauge", "What of it no other process shares.", lambda one: _bytes(one.uss_mb)),
+    ("heap_used_bytes", "gauge", "What its Python has allocated.", lambda one: _bytes(one.heap_used_mb)),
+    ("heap_total_bytes", "gauge", "What its Python holds for that.", lambda one: _bytes(one.heap_total_mb)),
+)

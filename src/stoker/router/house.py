@@ -11,9 +11,12 @@ from stoker.router.claimer import Claimer
 from stoker.router.desk import Desk
 from stoker.router.dispatch import Dispatcher
 from stoker.router.figures import Figures
+from stoker.router.hub import Hub
 from stoker.router.keeper import Keeper
 from stoker.router.member import Member
 from stoker.router.pool import Pool
+from stoker.router.roles import Roles
+from stoker.router.sampler import Sampler
 from stoker.router.tally import Tally
 from stoker.settings import Current
 from stoker.store.base import Store
@@ -31,9 +34,12 @@ class House:
     claimer: Claimer
     keeper: Keeper
     member: Member
+    roles: Roles
     audience: Audience
+    hub: Hub
     admission: Admission
     figures: Figures
+    sampler: Sampler
     dispatcher: Dispatcher
     tally: Tally
     reload: Callable[[], Awaitable[None]]

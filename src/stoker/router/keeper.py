@@ -17,6 +17,7 @@ from stoker.model.outcome import Blame, Fault, Lost
 from stoker.router.audience import Audience
 from stoker.router.claimer import Claimer
 from stoker.router.desk import Desk
+from stoker.router.hub import Hub
 from stoker.router.member import Member
 from stoker.router.pool import Pool
 from stoker.run import process
@@ -38,7 +39,7 @@ class Keeper:
 
     def __init__(
         self, store: Store, settings: Current, boot: str, pool: Pool, desk: Desk, claimer: Claimer, audience: Audience,
-        member: Member,
+        hub: Hub, member: Member,
     ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
@@ -47,6 +48,7 @@ class Keeper:
         self._desk = desk
         self._claimer = claimer
         self._audience = audience
+        self._hub = hub
         self._member = member
         self._tasks: list[asyncio.Task[None]] = []
         self._due = asyncio.Event()
@@ -95,6 +97,7 @@ class Keeper:
         await self._member.obey()
         if self._store.shared:
             self._audience.wake()
+            self._hub.wake()
         elif self._pool.ready:
             # where others share the store, they may know what we do not
             for id in await self._store.orphan(list(self._pool.commands)):
@@ -126,7 +129,9 @@ class Keeper:
 
     async def purge(self) -> float:
         """What is kept no longer, in small bites."""
-        gone = await self._store.purge(self._settings().keep_jobs, self._settings().keep_events, PURGE_BATCH)
+        now = self._settings()
+        gone = await self._store.purge(now.keep_jobs, now.keep_events, PURGE_BATCH)
+        gone = max(gone, await self._store.messages.purge(now.web.keep, PURGE_BATCH))
         return 0.05 if gone >= PURGE_BATCH else PURGE_EVERY
 
     async def _promote(self) -> None:

@@ -48,6 +48,12 @@ class Member:
         self._ordered = asyncio.Event()
         self.on_jobs: Callable[[], None] = lambda: None
         """Called when another daemon, or SQL, stored jobs."""
+        self.on_orders: Callable[[], None] = lambda: None
+        """Called when there may be orders, or roles that came free."""
+        self.on_news: Callable[[], None] = lambda: None
+        """Called when another daemon wrote about jobs."""
+        self.on_messages: Callable[[], None] = lambda: None
+        """Called when another daemon pushed something."""
         store.listen(self._woken)
 
     async def beat(self) -> float:
@@ -66,7 +72,9 @@ class Member:
                 seconds=now.lease,
             )
         )
-        self._claimer.cordon(cordoned)
+        if cordoned != self._claimer.cordoned:
+            self._claimer.cordon(cordoned)
+            self.on_orders()
         return now.lease / RENEWALS
 
     async def renew(self) -> float:
@@ -90,6 +98,7 @@ class Member:
         self._ordered.clear()
         await self.obey()
         await self.beat()
+        self.on_orders()
         self._claimer.wake()
         return 0.0
 
@@ -108,5 +117,8 @@ class Member:
                 self.on_jobs()
             case Wake.NEWS:
                 self._audience.wake()
+                self.on_news()
             case Wake.ORDERS:
                 self._ordered.set()
+            case Wake.MESSAGES:
+                self.on_messages()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,10 +26,28 @@ from stoker.model.job import Job, State, Submission, Submitted
 from stoker.model.request import Request
 from stoker.router.explain import why
 from stoker.router.house import House
+from stoker.router.hub_methods import (
+    Messages,
+    NotifyNow,
+    SendToAll,
+    clients,
+    messages,
+    notify_now,
+    own_messages,
+    send_to_all,
+)
+from stoker.router.hub_pulse import JOBS
+from stoker.router.hub_scope import checked, own_job, own_listing, own_request, own_retry
 from stoker.router.member_methods import Cordon, cordon, nodes
 from stoker.router.pools_methods import SetPool, pool_set, pools
+from stoker.router.roles_methods import MoveRole, role_move, roles
+from stoker.router.schema_methods import Schemas, described
+from stoker.router.stats_methods import History, stats_history, sys_stats, system_info, worker_pings
 from stoker.store.base import Filter
+from stoker.wire.messages import Who
 from stoker.wire.records import EventRecord, JobRecord, event_record, job_record
+
+T = TypeVar("T")
 
 MANY_MAX = 10_000
 """Jobs in one bulk submission at most."""
@@ -82,11 +100,13 @@ class Name(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Method(msgspec.Struct, frozen=True):
-    """``run(house, role, params)`` answers with anything msgspec can write."""
+    """``run(house, role, params)`` answers with anything msgspec can write. ``scope`` is what the parameters of a call
+    by the bridge become, or why it is refused: see :mod:`.hub_scope`."""
 
     params: type[Any]
     run: Callable[[House, str, Any], Awaitable[Any]]
     roles: tuple[str, ...] = SCRIPT
+    scope: Callable[[House, Who | None, Any], Awaitable[Any]] | None = None
 
 
 async def ping(_house: House, _role: str, _params: Nothing) -> str:
@@ -121,16 +141,20 @@ async def stored(house: House, submissions: list[Submission], *, together: bool 
     answers = await future
     failpoint.hit("after-submit")
     house.tally.submitted += sum(1 for a in answers if isinstance(a, Submitted) and a.created)
+    if house.hub.pulses.wanted(JOBS):
+        for one, made in zip(submissions, answers, strict=True):
+            if isinstance(made, Submitted) and made.created:
+                house.hub.pulses.job(made.id, State.NEW, one.command, one.user, born=True)
     later = [s.run_at for s in submissions if s.run_at is not None]
     if later:
         house.keeper.due_at(min(later))
     return answers
 
 
-async def call(house: House, role: str, name: str, input: msgspec.Raw, wait: bool | None) -> Any:
+async def call(house: House, role: str, name: str, input: msgspec.Raw, wait: bool | None, who: Who | None) -> Any:
     """Submit a command and wait for its value; without waiting, the job's id."""
     spec = house.admission.spec(name)
-    answer = await submit(house, role, Request(command=name, input=input))
+    answer = await submit(house, role, await own_request(house, who, Request(command=name, input=input)))
     if not (spec.wait if wait is None else wait):
         return {"id": answer.id}
     job = await house.audience.ended(answer.id)
@@ -194,6 +218,7 @@ async def cancel(house: House, _role: str, params: Cancel) -> JobRecord:
         # here, or by its owner as soon as that hears of it
         house.desk.cancel(found.id, found.cancel or params.reason)
     house.audience.nudge(found.id)
+    house.hub.pulses.job(found.id, found.state, found.command, found.user)
     house.claimer.wake()
     return await record(house, found)
 
@@ -201,6 +226,7 @@ async def cancel(house: House, _role: str, params: Cancel) -> JobRecord:
 async def retry(house: House, _role: str, params: One) -> JobRecord:
     """Run an ended job again."""
     found = await house.store.retry(ids.job_id(params.job))
+    house.hub.pulses.job(found.id, found.state, found.command, found.user)
     house.claimer.wake()
     return await record(house, found)
 
@@ -246,8 +272,14 @@ async def commands(house: House, _role: str, _params: Nothing) -> list[dict[str,
 
 async def methods(_house: House, _role: str, _params: Nothing) -> dict[str, list[str]]:
     """The methods of the daemon itself, by the roles that may call them."""
-    roles = sorted({role for method in TABLE.values() for role in method.roles})
-    return {role: sorted(name for name, m in TABLE.items() if role in m.roles) for role in roles}
+    may = {name: method.roles for name, method in TABLE.items()} | ON_THE_LINE
+    roles = sorted({role for allowed in may.values() for role in allowed})
+    return {role: sorted(name for name, allowed in may.items() if role in allowed) for role in roles}
+
+
+async def schema(_house: House, role: str, _params: Nothing) -> Schemas:
+    """The methods that the caller's role may call: what each does, and its parameters as JSON Schema."""
+    return described({name: (method.params, method.run) for name, method in TABLE.items() if role in method.roles})
 
 
 async def stats(house: House, _role: str, _params: Nothing) -> dict[str, Any]:
@@ -286,23 +318,34 @@ async def stop(house: House, _role: str, _params: Nothing) -> str:
 
 TABLE: dict[str, Method] = {
     "ping": Method(Nothing, ping, EVERYONE),
-    "submit": Method(Request, submit, EVERYONE),
+    "submit": Method(Request, submit, EVERYONE, own_request),
     "submit_many": Method(Many, submit_many),
-    "job": Method(One, job),
-    "jobs": Method(Listing, jobs),
-    "wait": Method(Wait, wait),
-    "events": Method(Events, events),
-    "cancel": Method(Cancel, cancel),
-    "retry": Method(One, retry),
+    "job": Method(One, job, EVERYONE, own_job),
+    "jobs": Method(Listing, jobs, EVERYONE, own_listing),
+    "wait": Method(Wait, wait, EVERYONE, own_job),
+    "events": Method(Events, events, EVERYONE, own_job),
+    "cancel": Method(Cancel, cancel, EVERYONE, own_job),
+    "retry": Method(One, retry, EVERYONE, own_retry),
+    "send_to_all": Method(SendToAll, send_to_all),
+    "notify_now": Method(NotifyNow, notify_now),
+    "messages": Method(Messages, messages, ("script", "web"), own_messages),
+    "clients": Method(Nothing, clients, ("script",)),
     "pause": Method(Name, pause),
     "resume": Method(Name, resume),
     "commands": Method(Nothing, commands, EVERYONE),
     "methods": Method(Nothing, methods, EVERYONE),
+    "schema": Method(Nothing, schema, EVERYONE),
     "nodes": Method(Nothing, nodes),
     "cordon": Method(Cordon, cordon),
+    "roles": Method(Nothing, roles),
+    "role_move": Method(MoveRole, role_move, ("script",)),
     "pools": Method(Nothing, pools),
     "pool_set": Method(SetPool, pool_set, ("script",)),
     "stats": Method(Nothing, stats),
+    "sys_stats": Method(Nothing, sys_stats),
+    "stats_history": Method(History, stats_history),
+    "getSystemInfo": Method(Nothing, system_info),
+    "getWorkerPings": Method(Nothing, worker_pings),
     "health": Method(Nothing, health),
     "metrics": Method(Nothing, metrics),
     "command_stats": Method(Nothing, command_stats),
@@ -312,23 +355,43 @@ TABLE: dict[str, Method] = {
 }
 
 
-def read_params(method: Method, raw: msgspec.Raw) -> Any:
+ON_THE_LINE: dict[str, tuple[str, ...]] = {
+    "subscribe": ("script", "web"),
+    "unsubscribe": ("script", "web"),
+    "attach": ("web",),
+    "detach": ("web",),
+}
+"""Methods of a connection (:mod:`.hub_seat`), and the roles that may call them."""
+
+
+def read(kind: type[T], raw: msgspec.Raw) -> T:
     """Parameters of the right shape. Raises :class:`ProtocolError` naming the field."""
     try:
-        return msgspec.json.decode(raw, type=method.params)
+        return msgspec.json.decode(raw, type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise ProtocolError(f"wrong parameters: {error}") from None
     except RecursionError:
         raise PayloadTooLarge("the parameters are nested too deep") from None
 
 
-async def answer(house: House, role: str, name: str, params: msgspec.Raw, wait: bool | None) -> Any:
+def check_role(name: str, role: str, roles: tuple[str, ...]) -> None:
+    """Raises :class:`NotAllowed` for a role that may not call the method."""
+    if role not in roles:
+        raise NotAllowed(f"{name} may be called by {' and '.join(roles)}, not by {role}")
+
+
+async def answer(
+    house: House, role: str, name: str, params: msgspec.Raw, wait: bool | None, who: Who | None = None
+) -> Any:
     """Carry out what a client asks. Raises a StokerError that says why not."""
+    who = checked(who, role)
     method = TABLE.get(name)
     if method is None:
         if "." in name:
-            return await call(house, role, name, params, wait)
+            return await call(house, role, name, params, wait, who)
         raise UnknownMethod(f"there is no method {name!r}; `methods` lists them, commands are called product.name")
-    if role not in method.roles:
-        raise NotAllowed(f"{name} may be called by {' and '.join(method.roles)}, not by {role}")
-    return await method.run(house, role, read_params(method, params))
+    check_role(name, role, method.roles)
+    asked = read(method.params, params)
+    if role == "web" and method.scope is not None:
+        asked = await method.scope(house, who, asked)
+    return await method.run(house, role, asked)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -21,7 +21,7 @@ from stoker.model.clock import Clock
 from stoker.model.command import CommandSpec, Isolation
 from stoker.model.outcome import Blame, Fault, Lost, Outcome, Returned
 from stoker.model.pool import PoolSpec
-from stoker.router.attempt import Attempt
+from stoker.router.attempt import Attempt, End
 from stoker.router.pools import Residents
 from stoker.router.pools_lanes import Lanes
 from stoker.router.pools_worker import Resident, Turn
@@ -37,19 +37,19 @@ MAX_TASKS = 5
 
 
 class Pool:
-    """Hands attempts to processes. ``on_frame`` gets what jobs say, ``on_lost`` the attempts whose process died."""
+    """Hands attempts to processes. ``on_frames`` gets what jobs say, ``on_lost`` the attempts whose process died."""
 
     def __init__(
         self,
         settings: Current,
         clock: Clock,
-        on_frame: Callable[[Any], None],
+        on_frames: Callable[[list[Any]], None],
         on_lost: Callable[[Attempt, Outcome], None],
         on_room: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._on_lost = on_lost
         self._on_room = on_room
         self._numbers = itertools.count(1)
@@ -201,24 +201,33 @@ class Pool:
         for residents in self._residents.values():
             residents.weigh()
 
-    def start(self, attempt: Attempt) -> None:
-        """Run it: at once, or as soon as a process is there."""
-        self.started += 1
-        match self.lanes.of(attempt.spec):
-            case "*fork":
-                attempt.isolation = Isolation.FORK
-                self.by_product[attempt.spec.product] += 1
-                self._waiting.append(attempt)
-                self._match()
-            case "*inline":
-                assert self._zygote is not None
-                attempt.isolation = Isolation.INLINE
-                self._inline[attempt.run] = attempt
-                self._zygote.send(attempt.assign)
-                attempt.begin(Inline(self._zygote), self._settings().kill_grace)
-            case lane:
-                attempt.isolation = attempt.spec.isolated(self.default)
-                self._home(lane, attempt.spec).start(attempt)
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Run them: at once, or as soon as processes are there."""
+        self.started += len(attempts)
+        lanes: dict[str, list[Attempt]] = {}
+        for attempt in attempts:
+            lanes.setdefault(self.lanes.of(attempt.spec), []).append(attempt)
+        for lane, some in lanes.items():
+            match lane:
+                case "*fork":
+                    self.by_product.update(attempt.spec.product for attempt in some)
+                    self._waiting.extend(some)
+                    self._match()
+                case "*inline":
+                    for attempt in some:
+                        self._start_inline(attempt)
+                case _:
+                    isolation = some[0].spec.isolated(self.default)
+                    for attempt in some:
+                        attempt.isolation = isolation
+                    self._home(lane, some[0].spec).start(some)
+
+    def _start_inline(self, attempt: Attempt) -> None:
+        assert self._zygote is not None
+        attempt.isolation = Isolation.INLINE
+        self._inline[attempt.run] = attempt
+        self._zygote.send(attempt.assign)
+        attempt.begin(Inline(self._zygote), self._settings().kill_grace)
 
     def withdraw(self, attempt: Attempt) -> bool:
         """Take back an attempt that no process has got yet; False if one has."""
@@ -229,18 +238,24 @@ class Pool:
                 waiting.remove(attempt)
         return True
 
-    def ended(self, attempt: Attempt) -> None:
-        """The attempt has ended; its slot may be claimed for."""
-        place = attempt.place
-        worker = place.resident if isinstance(place, Turn) else place
-        if attempt.isolation is Isolation.FORK:
-            self.by_product[attempt.spec.product] -= 1
-        if isinstance(worker, Resident):
-            if not worker.dead:
-                self._homes[worker.number].ended(worker, attempt)
-        elif isinstance(worker, Worker):
-            worker.ended(attempt)
-        self._inline.pop(attempt.run, None)
+    def ended(self, ends: Sequence[End]) -> None:
+        """Attempts have ended; their slots may be claimed for."""
+        residents: dict[Resident, list[End]] = {}
+        for end in ends:
+            attempt = end.attempt
+            if attempt.isolation is Isolation.FORK:
+                self.by_product[attempt.spec.product] -= 1
+            elif attempt.isolation is Isolation.INLINE:
+                self._inline.pop(attempt.run, None)
+            place = attempt.place
+            worker = place.resident if isinstance(place, Turn) else place
+            if isinstance(worker, Resident):
+                if not worker.dead:
+                    residents.setdefault(worker, []).append(end)
+            elif isinstance(worker, Worker):
+                worker.ended(attempt)
+        for resident, some in residents.items():
+            self._homes[resident.number].ended(resident, some)
 
     def frame(self, zygote: Zygote, frame: Any) -> None:
         """What a zygote says."""
@@ -256,7 +271,7 @@ class Pool:
                     alone = worker.alone or (isinstance(worker, Resident) and worker.single)
                     self._bury(worker, cause(frame.status, alone=alone))
             case _:
-                self._on_frame(frame)
+                self._on_frames([frame])
 
     def lost(self, zygote: Zygote) -> None:
         """A zygote is gone, and all its children with it."""
@@ -280,7 +295,7 @@ class Pool:
             wanted = len(self._waiting) + self._settings().spares
         while self._zygote is not None and len(self._spares) < wanted and self.fork_refused is None:
             number = next(self._numbers)
-            consumer = Consumer(Fork(number, "fork", 1), self._zygote, self._on_frame, self._clock.wall)
+            consumer = Consumer(Fork(number, "fork", 1), self._zygote, self._on_frames, self._clock.wall)
             self._workers[number] = consumer
             self._spares.append(consumer)
 
@@ -308,7 +323,7 @@ class Pool:
         assert self._zygote is not None
         number = next(self._numbers)
         order = Fork(number, residents.spec.isolation, slots, residents.spec.product)
-        worker = Resident(order, self._zygote, self._on_frame, self._clock.wall, residents.is_ready)
+        worker = Resident(order, self._zygote, self._on_frames, self._clock.wall, residents.is_ready)
         self._workers[number] = worker
         self._homes[number] = residents
         return worker

@@ -13,15 +13,16 @@ is worn (jobs, age, memory)   gets no new jobs; its successor is there before it
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from stoker.model.outcome import Outcome, Returned
 from stoker.model.pool import PoolSpec
 from stoker.model.quantities import show_seconds
-from stoker.router.attempt import Attempt
+from stoker.router.attempt import Attempt, End
 from stoker.router.pools_worker import Resident
 from stoker.run import process
 from stoker.wire.frames import DIRECT
@@ -120,24 +121,24 @@ class Residents:
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def start(self, attempt: Attempt) -> None:
-        """Run it on the least busy worker, or on the next that has room."""
-        if self.closed:
-            self._on_lost(attempt, Returned("its workers are gone", begun=False))
-            return
-        if attempt.job.id in self._suspects:
-            self._suspects.remove(attempt.job.id)
-            single = self._fork(1)
-            single.single = True
-            single.assign(attempt, self._kill_grace())
-            return
-        self.waiting.append(attempt)
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Run them on the least busy workers, or on the next that have room."""
+        for attempt in attempts:
+            if self.closed:
+                self._on_lost(attempt, Returned("its workers are gone", begun=False))
+            elif attempt.job.id in self._suspects:
+                self._suspects.remove(attempt.job.id)
+                single = self._fork(1)
+                single.single = True
+                single.assign([attempt], self._kill_grace())
+            else:
+                self.waiting.append(attempt)
         self._match()
 
-    def ended(self, worker: Resident, attempt: Attempt) -> None:
-        """A job ended, or was given back; its slot is free."""
+    def ended(self, worker: Resident, ends: Sequence[End]) -> None:
+        """Jobs ended, or were given back; their slots are free."""
         done = worker.done
-        worker.took(attempt, self._kill_grace())
+        worker.took(ends, self._kill_grace())
         if self._deaths and worker.done > done:
             self._recovered()
         if not worker.load:
@@ -146,19 +147,37 @@ class Residents:
 
     def _match(self) -> None:
         self.first(self.spec.product)
-        while self.waiting:
-            free = [worker for worker in self.workers if worker.room > 0 and not worker.single]
-            if not free:
-                break
-            worker = min(free, key=lambda worker: (worker.load, not worker.outgoing))
-            worker.assign(self.waiting.popleft(), self._kill_grace())
-            if worker.limit is not None and worker.limit - worker.taken <= worker.limit // 10:
-                self._replace(worker)
+        if self.waiting:
+            self._hand_out()
         if self.waiting and len(self._fresh) < self.spec.most and self._again_at is None:
             if self._fresh:
                 self._later("grow", self.spec.grow_after, self._grow)
             else:
                 self._fork(self.slots)
+
+    def _hand_out(self) -> None:
+        """Those that wait to those that have room, the least busy first; each gets its share with one write."""
+        shares: list[tuple[Resident, list[Attempt]]] = []
+        free: list[tuple[int, bool, int, int]] = []
+        """How much a worker has to do, who is on its way out last, which share, and how much more it takes."""
+        for worker in self.workers:
+            room = 0 if worker.single else worker.room
+            if room > 0:
+                free.append((worker.load, not worker.outgoing, len(shares), room))
+                shares.append((worker, []))
+        heapq.heapify(free)
+        while self.waiting and free:
+            load, fresh, number, room = free[0]
+            shares[number][1].append(self.waiting.popleft())
+            if room > 1:
+                heapq.heapreplace(free, (load + 1, fresh, number, room - 1))
+            else:
+                heapq.heappop(free)
+        for worker, attempts in shares:
+            if attempts:
+                worker.assign(attempts, self._kill_grace())
+                if worker.limit is not None and worker.limit - worker.taken <= worker.limit // 10:
+                    self._replace(worker)
 
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import types
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from stoker.model.stats import WorkerInfo
 from stoker.router.pools import Residents
 from stoker.router.pools_worker import Resident
 
+NOTHING: Mapping[int | None, WorkerInfo] = types.MappingProxyType({})
 
-def pool_record(pool: Residents) -> dict[str, Any]:
-    """A pool: its limits, and how it is now."""
+
+def pool_record(pool: Residents, infos: Mapping[int | None, WorkerInfo] = NOTHING) -> dict[str, Any]:
+    """A pool: its limits, and how it is now; of its workers also what was measured, by their pids."""
     return {
         **msgspec.to_builtins(pool.spec),
         "slots": pool.slots,
@@ -22,11 +27,11 @@ def pool_record(pool: Residents) -> dict[str, Any]:
         "replaced": pool.replaced,
         "broken": pool.broken,
         "why": pool.why(),
-        "processes": [worker_record(worker) for worker in pool.workers],
+        "processes": [worker_record(worker, infos.get(worker.pid)) for worker in pool.workers],
     }
 
 
-def worker_record(worker: Resident) -> dict[str, Any]:
+def worker_record(worker: Resident, info: WorkerInfo | None) -> dict[str, Any]:
     """A worker that stays, and what it does."""
     leaving = worker.outgoing or worker.released
     return {
@@ -37,4 +42,5 @@ def worker_record(worker: Resident) -> dict[str, Any]:
         "assigned": worker.load,
         "done": worker.done,
         "age": round(asyncio.get_running_loop().time() - worker.born_at, 3),
+        **({} if info is None else msgspec.to_builtins(info)),
     }

@@ -7,17 +7,17 @@ killed for. Those behind it are asked back when they are not wanted any more, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stoker.model.command import Isolation
 from stoker.model.outcome import Blame, Fault, Lost, Outcome, Returned
-from stoker.router.attempt import Attempt
+from stoker.router.attempt import Attempt, End
 from stoker.router.workers import Worker
 from stoker.router.zygotes import Zygote
 from stoker.run.page import Page, new_file
 from stoker.run.resident_process import RECALL
-from stoker.wire.frames import Fork, Interrupt, Ready
+from stoker.wire.frames import Fork, Inspect, Interrupt, Ready, Vitals
 
 AHEAD_SECONDS = 0.05
 """So much work may wait in a worker for its turn."""
@@ -32,6 +32,7 @@ NOT_BEGUN = Returned("its worker ended before it began", begun=False)
 class Turn:
     """The place of an attempt that waits in a worker for its turn."""
 
+    __slots__ = ("_attempt", "resident")
     alone = False
 
     def __init__(self, resident: Resident, attempt: Attempt) -> None:
@@ -72,16 +73,17 @@ class Resident(Worker):
     """A worker that stays. ``on_ready`` is called once, when it takes jobs or has said why it cannot."""
 
     def __init__(
-        self, order: Fork, zygote: Zygote, on_frame: Callable[[Any], None], clock: Callable[[], float],
+        self, order: Fork, zygote: Zygote, on_frames: Callable[[list[Any]], None], clock: Callable[[], float],
         on_ready: Callable[[Resident], None],
     ) -> None:  # fmt: skip
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._on_ready = on_ready
         self._loop = asyncio.get_running_loop()
         page = new_file()
         self._page = Page(page)
         self.slots = order.slots
         self.product = order.product
+        self._alone = order.isolation == Isolation.PROCESS
         self.ready = False
         self.problem: str | None = None
         self.single = False
@@ -101,12 +103,16 @@ class Resident(Worker):
         self._head_since = 0.0
         self._quiet: asyncio.TimerHandle | None = None
         self._stalled = False
+        self._asked = False
+        self.vitals: Vitals | None = None
+        """What it said when it was asked last, and :attr:`heard_at`."""
+        self.heard_at: float | None = None
         super().__init__(order, zygote, self._heard, clock, (page,))
         self._listen_to_output()
 
     @property
     def alone(self) -> bool:
-        return self.isolation == Isolation.PROCESS
+        return self._alone
 
     @property
     def load(self) -> int:
@@ -137,29 +143,38 @@ class Resident(Worker):
             return 0
         return min(AHEAD_MAX, int(AHEAD_SECONDS / self._seconds))
 
-    def assign(self, attempt: Attempt, kill_grace: float) -> None:
+    def assign(self, attempts: Sequence[Attempt], kill_grace: float) -> None:
+        """Give it these, in order."""
         self.used = True
-        self.taken += 1
-        first = not self.attempts
-        self.attempts[attempt.run] = attempt
-        self._link.send(attempt.assign, attempt.take_fds())
-        if first:
+        self.taken += len(attempts)
+        head = None if self.attempts else attempts[0]
+        self.attempts.update((attempt.run, attempt) for attempt in attempts)
+        if len(attempts) == 1:
+            self._link.send(attempts[0].assign, attempts[0].take_fds())
+        else:
+            self._link.send_all(attempt.assign for attempt in attempts)
+        if head is not None:
             self._head_since = self._loop.time()
             self._mark = (self._head_since, self.done)
-        if first or not self.alone:
-            attempt.begin(self, kill_grace)
-            return
-        attempt.place = Turn(self, attempt)
-        if self._quiet is None:
+        for attempt in attempts:
+            if attempt is head or not self._alone:
+                attempt.begin(self, kill_grace)
+            else:
+                attempt.place = Turn(self, attempt)
+        if self._alone and self._quiet is None and len(self.attempts) > 1:
             self._quiet = self._loop.call_later(QUIET, self._look, self.done, 0)
 
-    def took(self, attempt: Attempt, kill_grace: float) -> None:
-        """A job ended, or was given back before it began; the next one has its turn."""
-        super().ended(attempt)
-        if isinstance(attempt.place, Turn):
-            self.taken -= 1
+    def took(self, ends: Sequence[End], kill_grace: float) -> None:
+        """Jobs ended, or were given back before they began; the next one has its turn."""
+        back = 0
+        for attempt, outcome in ends:
+            self.attempts.pop(attempt.run, None)
+            if isinstance(outcome, Returned) and not outcome.begun and isinstance(attempt.place, Turn):
+                back += 1
+        self.taken -= back
+        if back == len(ends):
             return
-        self.done += 1
+        self.done += len(ends) - back
         self._stalled = False
         now = self._loop.time()
         since, done = self._mark
@@ -176,6 +191,27 @@ class Resident(Worker):
                 self._head_since = now
                 if following.cancel is None and following.fate(NOT_BEGUN) is not NOT_BEGUN:
                     self.kill(9)  # it was to end, and has begun before it could be asked back
+
+    def inspect(self, *, now: bool = False) -> None:
+        """Have it say how it is: ``now``, in the middle of a job, or when it reads its next frame."""
+        if self.takes and not self._asked:
+            self._asked = True
+            self._link.send(Inspect())
+        if now and self._asked and self.alone and self.load:
+            self.nudge()
+
+    @property
+    def silent(self) -> bool:
+        """Whether it was asked how it is, and has not answered yet."""
+        return self._asked
+
+    def _sift(self, frames: list[Any]) -> list[Any]:
+        """It was asked how it is: find the answer among what it says, and leave the rest."""
+        for frame in frames:
+            if isinstance(frame, Vitals):
+                self.vitals, self.heard_at, self._asked = frame, self._loop.time(), False
+                return [other for other in frames if other is not frame]
+        return frames
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether it was given a job so long ago and has not even begun it: it was stopped, or is not itself."""
@@ -209,15 +245,18 @@ class Resident(Worker):
             for place, attempt in enumerate(left)
         ]
 
-    def _heard(self, frame: Any) -> None:
-        if isinstance(frame, Ready):
-            self.born(frame.pid)  # the zygote's word of it may come later
-            self.problem = frame.problem
-            self.ready = frame.problem is None
+    def _heard(self, frames: list[Any]) -> None:
+        if not self.ready and isinstance(frames[0], Ready):
+            ready, *frames = frames
+            self.born(ready.pid)  # the zygote's word of it may come later
+            self.problem = ready.problem
+            self.ready = ready.problem is None
             self.idle_since = self._loop.time()
             self._on_ready(self)
-        else:
-            self._on_frame(frame)
+        if self._asked:
+            frames = self._sift(frames)
+        if frames:
+            self._on_frames(frames)
 
     def _look(self, done: int, silent: int) -> None:
         """It has several jobs. Have it tell the ends it holds back; where the first takes long, ask the others back, so

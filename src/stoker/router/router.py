@@ -22,10 +22,12 @@ import structlog
 from stoker.model.clock import Clock, SystemClock
 from stoker.model.errors import AppError, SettingsError, StokerError
 from stoker.model.ids import new_boot_id
+from stoker.model.job import Claimed, State
 from stoker.model.outcome import Outcome
+from stoker.model.stats import Sample
 from stoker.router import methods
 from stoker.router.admission import Admission
-from stoker.router.attempt import Attempt
+from stoker.router.attempt import Attempt, End
 from stoker.router.audience import Audience
 from stoker.router.claimer import Claimer
 from stoker.router.connection import Connection
@@ -34,11 +36,17 @@ from stoker.router.dispatch import Dispatcher
 from stoker.router.endings import Closed
 from stoker.router.figures import Figures
 from stoker.router.house import House
+from stoker.router.hub import Hub
+from stoker.router.hub_pulse import JOBS, STATS
 from stoker.router.keeper import Keeper
 from stoker.router.member import Member
 from stoker.router.nursery import Nursery
 from stoker.router.pool import Pool
+from stoker.router.roles import Roles
+from stoker.router.roles_hooks import Hooks
+from stoker.router.sampler import Sampler
 from stoker.router.tally import Tally
+from stoker.router.trust import Trust
 from stoker.settings import Current, Settings
 from stoker.store.base import Store
 from stoker.wire.frames import DIRECT, Answer, Ask
@@ -59,26 +67,41 @@ class Router:
         store: Store,
         reread: Callable[[], Settings] | None = None,
         clock: Clock | None = None,
+        boot: str | None = None,
+        before: str | None = None,
     ) -> None:
         self.settings = settings
         self._reread = reread
         self.store = store
         self.clock = clock or SystemClock()
-        self.boot = new_boot_id()
+        self.boot = boot or new_boot_id()
         self.tally = Tally()
         self.audience = Audience(store)
+        self.hub = Hub(store)
         self.desk = Desk(store, settings, self.clock, self.audience, self.tally, self._asked, self._room, self._written)
         self.pool = Pool(settings, self.clock, self._said, self._lost, self._room)
         self.desk.pool = self.pool
-        self.claimer = Claimer(store, self.pool, settings, self.clock, self.boot, self.desk.begin)
+        self.claimer = Claimer(store, self.pool, settings, self.clock, self.boot, self._claimed)
         self.member = Member(store, settings, self.clock, self.boot, self.desk, self.claimer, self.audience)
-        self.keeper = Keeper(store, settings, self.boot, self.pool, self.desk, self.claimer, self.audience, self.member)
+        self.member.on_news, self.member.on_messages = self.hub.pulses.elsewhere, self.hub.wake
+        self.roles = Roles(
+            settings, store, self.clock, self.boot, self.desk, self.claimer,
+            Hooks(lambda: self.pool.commands, store.now, lambda new: methods.stored(self.house, new)), before,
+        )  # fmt: skip
+        self.desk.gate, self.claimer.roles, self.member.on_orders = self.roles.gate, self.roles, self.roles.wake
+        self.keeper = Keeper(
+            store, settings, self.boot, self.pool, self.desk, self.claimer, self.audience, self.hub, self.member
+        )
         self.admission = Admission(lambda: self.pool.commands, settings)
         self.dispatcher = Dispatcher(settings, self.clock, self.pool, self.admission, self._asked)
+        self.dispatcher.on_ended = self._dispatched
         self.pool.first = self.dispatcher.serve
         self.nursery = Nursery(settings, self.pool, self.dispatcher.look_soon)
         self.figures = Figures(
             settings, store, self.clock, self.boot, self.pool, self.desk, self.claimer, self.tally, self.dispatcher
+        )  # fmt: skip
+        self.sampler = Sampler(
+            settings, store, self.clock, self.boot, self.pool, self.desk, self.tally, self._sampled
         )  # fmt: skip
         self.house = House(
             settings,
@@ -89,9 +112,12 @@ class Router:
             self.claimer,
             self.keeper,
             self.member,
+            self.roles,
             self.audience,
+            self.hub,
             self.admission,
             self.figures,
+            self.sampler,
             self.dispatcher,
             self.tally,
             reload=self.reload,
@@ -118,6 +144,7 @@ class Router:
         await self.member.beat()
         if not await self._unless_leaving(self.nursery.new()):
             return
+        await self.roles.start()
         self.dispatcher.open()
         self.dispatcher.look_soon()
         await self.keeper.reap()
@@ -127,6 +154,7 @@ class Router:
             listener.setblocking(False)
             self._servers.append(await _serve(loop, self, listener))
         self.keeper.start()
+        self.sampler.start()
         self.claimer.wake()
         now = self.settings()
         log.info(
@@ -165,6 +193,7 @@ class Router:
                     for name in self.settings.replace(self._reread()):
                         log.warning("this setting needs a restart", setting=name)
                 await self.nursery.new()
+                self.roles.wake()
             except (AppError, SettingsError) as error:
                 self.settings.replace(before)
                 log.error("reload failed; the old code stays in force", error=error.message)
@@ -204,29 +233,53 @@ class Router:
 
     # ── what happens in between ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _said(self, frame: Any) -> None:
-        """A job's process says something: of a stored job, or of a dispatched one."""
-        (self.dispatcher if frame.run >= DIRECT else self.desk).frame(frame)
+    def _said(self, frames: list[Any]) -> None:
+        """A process says something: of stored jobs, or of dispatched ones."""
+        direct = [frame for frame in frames if frame.run >= DIRECT]
+        self.dispatcher.frames(direct)
+        self.desk.frames([frame for frame in frames if frame.run < DIRECT] if direct else frames)
 
     def _lost(self, attempt: Attempt, outcome: Outcome) -> None:
         """The process of an attempt died."""
-        (self.dispatcher if attempt.run >= DIRECT else self.desk).end(attempt, outcome)
+        if attempt.run >= DIRECT:
+            self.dispatcher.end(attempt, outcome)
+        else:
+            self.desk.end([End(attempt, outcome)])
+
+    def _claimed(self, jobs: list[Claimed], trust: Trust) -> None:
+        """Jobs are ours to run."""
+        self.desk.begin(jobs, trust)
+        if self.hub.pulses.wanted(JOBS):
+            for job in jobs:
+                self.hub.pulses.job(job.id, State.RUNNING, job.command, job.user)
 
     def _room(self) -> None:
         """A slot came free, or a worker."""
         self.dispatcher.look_soon()
         self.claimer.room()
 
-    def _written(self, closed: Closed) -> None:
-        """An ending is in the store."""
-        ending = closed.ending
-        if ending.again and ending.run_at is not None:
-            self.keeper.due_at(ending.run_at)
-            self.claimer.wake()
-        elif closed.job.key is not None:
-            self.claimer.wake()
+    def _written(self, batch: list[Closed]) -> None:
+        """Endings are in the store."""
+        for job, ending, _ in batch:
+            if ending.run_at is not None:
+                self.keeper.due_at(ending.run_at)
+            if ending.run_at is not None or job.key is not None:
+                self.claimer.wake()
+        if self.hub.pulses.wanted(JOBS):
+            for job, ending, _ in batch:
+                self.hub.pulses.job(job.id, ending.state, job.command, job.user)
         if not self._busy:
             self._idle.set()
+
+    def _dispatched(self, attempt: Attempt, outcome: Outcome) -> None:
+        """A dispatched job has ended."""
+        self.tally.ended(attempt, outcome, self.clock.mono())
+
+    def _sampled(self, sample: Sample) -> None:
+        """There are new figures."""
+        self.figures.latest = sample
+        if self.hub.pulses.wanted(STATS):
+            self.hub.pulse(STATS, STATS, sample)
 
     def _asked(self, attempt: Attempt, ask: Ask) -> None:
         self._spawn(self._answer(attempt, ask))
@@ -254,6 +307,7 @@ class Router:
         log.info("stopping", running=len(self.desk.attempts), grace=grace or "until they end")
         if not self._restart:
             self._close_servers()
+            self.roles.drain()
         self.nursery.leave()
         await self.claimer.stop()
         self.dispatcher.leave()
@@ -265,10 +319,13 @@ class Router:
         await self._until(lambda: not self.desk.attempts and not self.pool.lingers, 2.0)
         self.nursery.stop()
         await self._until(lambda: not self.desk.busy, None, self._hurry)
+        await self.roles.stop(comes_back=self._restart)
         await self.keeper.stop()
+        await self.sampler.stop()
         await self._farewells()
         await self.nursery.close()
         self.audience.stop()
+        self.hub.stop()
         self.dispatcher.close()
         for task in list(self._asks):
             task.cancel()

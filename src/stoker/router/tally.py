@@ -1,4 +1,4 @@
-"""Figures of this daemon since its start: counted here, shown by `stats`, `top` and the Prometheus page."""
+"""Figures of this daemon since its start: counted here, on the way of every job, so with as little work as can be."""
 
 from __future__ import annotations
 
@@ -6,35 +6,100 @@ from collections import deque
 
 from stoker.model.outcome import Done, Outcome, Returned, Snoozed
 from stoker.router.attempt import Attempt
+from stoker.router.histogram import Histogram
+from stoker.router.pools_worker import Turn
+from stoker.router.workers import Worker
 
-WINDOW = 60.0
+WINDOW = 60
 """Seconds over which rates are taken."""
 
 
-class Tally:
-    """Counts by command and ending, and a sliding window for rates."""
+class CommandTally:
+    """Attempts of one command that ended here. ``seconds`` is the time from their claim to their end; ``runs`` is how
+    long their handlers took; ``waits`` is how long first attempts waited from the moment they were due to the entry of
+    their handler."""
+
+    __slots__ = ("done", "not_done", "runs", "seconds", "snoozed", "waits")
 
     def __init__(self) -> None:
-        self.submitted = 0
-        self.by_command: dict[tuple[str, str], int] = {}
-        self.seconds: dict[str, float] = {}
-        self._recent: deque[float] = deque(maxlen=100_000)
-
-    def ended(self, attempt: Attempt, outcome: Outcome, now: float) -> None:
-        if isinstance(outcome, Returned):
-            return
-        word = "done" if isinstance(outcome, Done) else "snoozed" if isinstance(outcome, Snoozed) else "not_done"
-        name = attempt.job.command
-        self.by_command[name, word] = self.by_command.get((name, word), 0) + 1
-        self.seconds[name] = self.seconds.get(name, 0.0) + now - attempt.born
-        self._recent.append(now)
-
-    def rate(self, now: float) -> float:
-        """Attempts that ended per second, over the last minute."""
-        while self._recent and self._recent[0] < now - WINDOW:
-            self._recent.popleft()
-        return len(self._recent) / WINDOW
+        self.done = 0
+        self.not_done = 0
+        self.snoozed = 0
+        self.seconds = 0.0
+        self.waits = Histogram()
+        self.runs = Histogram()
 
     @property
     def total(self) -> int:
-        return sum(self.by_command.values())
+        return self.done + self.not_done + self.snoozed
+
+    def copy(self) -> CommandTally:
+        return self.since(CommandTally())
+
+    def since(self, earlier: CommandTally | None) -> CommandTally:
+        """What came to it after it was ``earlier``; all, for None."""
+        before = earlier or CommandTally()
+        found = CommandTally()
+        found.done = self.done - before.done
+        found.not_done = self.not_done - before.not_done
+        found.snoozed = self.snoozed - before.snoozed
+        found.seconds = self.seconds - before.seconds
+        found.waits = self.waits.since(before.waits)
+        found.runs = self.runs.since(before.runs)
+        return found
+
+
+class Tally:
+    """Counts and durations by command, and a sliding window for rates."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+        self.commands: dict[str, CommandTally] = {}
+        self.skew = 0.0
+        """Seconds by which the store's clock is ahead of this machine's."""
+        self._second = 0
+        self._now = 0
+        self._recent: deque[tuple[int, int]] = deque()
+        """Seconds of the monotonic clock in which attempts ended, and how many."""
+
+    def ended(self, attempt: Attempt, outcome: Outcome, now: float) -> None:
+        """An attempt has ended; one that was given back has not."""
+        if isinstance(outcome, Returned):
+            return
+        job = attempt.job
+        tally = self.commands.get(job.command)
+        if tally is None:
+            tally = self.commands[job.command] = CommandTally()
+        if isinstance(outcome, Done):
+            tally.done += 1
+        elif isinstance(outcome, Snoozed):
+            tally.snoozed += 1
+        else:
+            tally.not_done += 1
+        tally.seconds += now - attempt.born
+        if attempt.started is not None and attempt.seconds is not None:
+            tally.runs.observe(attempt.seconds)
+            if job.attempt == 1:
+                skew = self.skew if job.seq else 0.0  # a dispatched job was never stored
+                tally.waits.observe(attempt.started + skew - (job.overrides.due or job.created))
+            place = attempt.place
+            worker = place.resident if isinstance(place, Turn) else place
+            if isinstance(worker, Worker):
+                worker.busy += attempt.seconds
+        second = int(now)
+        if second != self._second:
+            self._turn(second)
+        self._now += 1
+
+    def rate(self, now: float) -> float:
+        """Attempts that ended per second, over the last minute."""
+        self._turn(int(now))
+        return sum(count for _, count in self._recent) / WINDOW
+
+    def _turn(self, second: int) -> None:
+        """A second is over."""
+        if self._now:
+            self._recent.append((self._second, self._now))
+        self._second, self._now = second, 0
+        while self._recent and self._recent[0][0] < second - WINDOW:
+            self._recent.popleft()

@@ -31,7 +31,7 @@ class Worker:
     """A process that runs jobs, and what connects us with it."""
 
     def __init__(
-        self, order: Fork, zygote: Zygote, on_frame: Callable[[Any], None], clock: Callable[[], float],
+        self, order: Fork, zygote: Zygote, on_frames: Callable[[list[Any]], None], clock: Callable[[], float],
         fds: tuple[int, ...] = (),
     ) -> None:  # fmt: skip
         self.number = order.worker
@@ -40,10 +40,12 @@ class Worker:
         self.attempts: dict[int, Attempt] = {}
         self.used = False
         self.dead = False
+        self.busy = 0.0
+        """Seconds that ended jobs took."""
         self._pid: int | None = None
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
-        self._link = Link(loop, ours, FROM_RUNNER, on_frame, lambda: None, descriptors=bool(order.product))
+        self._link = Link(loop, ours, FROM_RUNNER, on_frames, lambda: None, descriptors=bool(order.product))
         self._pipes = tuple(Pipe(loop, kind, clock, self._stray) for kind in (EventKind.STDOUT, EventKind.STDERR))
         zygote.send(order, (theirs.detach(), *(pipe.give_writer() for pipe in self._pipes), *fds))
 

@@ -14,15 +14,19 @@ from typing import Any
 import msgspec
 import structlog
 
+from stoker.model import hook
 from stoker.model.errors import AppError
 from stoker.run.zygote import Plan
+from stoker.schedule import files
 from stoker.settings import Settings
 from stoker.wire.frames import FROM_ZYGOTE, Announce, Kill, Leave, Refused
 from stoker.wire.link import Link
 
 log = structlog.get_logger(role="zygote")
 
-PRIVATE = frozenset({"STOKER_TOKEN", "STOKER_STORE", "STOKER_RESOLVED", "STOKER_FAILPOINTS", "NOTIFY_SOCKET"})
+PRIVATE = frozenset(
+    {"STOKER_TOKEN", "STOKER_STORE", "STOKER_ROLES_STORE", "STOKER_RESOLVED", "STOKER_FAILPOINTS", "NOTIFY_SOCKET"}
+)
 """Variables that jobs have no business with."""
 MANAGERS = ("LISTEN_", "WATCHDOG_")
 """Beginnings of those that a service manager means for the daemon alone."""
@@ -56,6 +60,7 @@ class Zygote:
         loop = asyncio.get_running_loop()
         self._announced = loop.create_future()
         ours, theirs = socket.socketpair()
+        roles = self._settings.roles
         plan = Plan(
             self._settings.app,
             str(self._settings.root),
@@ -64,6 +69,8 @@ class Zygote:
             self._settings.max_input,
             any(table.get("workers") or table.get("max_workers") for table in self._settings.products.values()),
             self._settings.mode == "development",
+            hooks=hook.programs(roles.on_acquired, roles.on_lost, roles.on_node_dead),
+            crons=(self._settings.node, roles.names) if files.folder(self._settings).is_dir() else None,
         )
         with theirs:
             self._process = subprocess.Popen(
@@ -74,7 +81,7 @@ class Zygote:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        self._link = Link(loop, ours, FROM_ZYGOTE, self._frame, self._closed)
+        self._link = Link(loop, ours, FROM_ZYGOTE, self._frames, self._closed)
         return await self._announced
 
     def send(self, frame: Any, fds: tuple[int, ...] = ()) -> None:
@@ -107,16 +114,17 @@ class Zygote:
         assert self._process is not None
         return await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
 
-    def _frame(self, frame: Any) -> None:
+    def _frames(self, frames: list[Any]) -> None:
         assert self._announced is not None
-        match frame:
-            case Announce() if not self._announced.done():
-                self._loaded = True
-                self._announced.set_result(frame)
-            case Refused() if not self._announced.done():
-                self._announced.set_exception(AppError(frame.message))
-            case _:
-                self._on_frame(self, frame)
+        for frame in frames:
+            match frame:
+                case Announce() if not self._announced.done():
+                    self._loaded = True
+                    self._announced.set_result(frame)
+                case Refused() if not self._announced.done():
+                    self._announced.set_exception(AppError(frame.message))
+                case _:
+                    self._on_frame(self, frame)
 
     def _closed(self) -> None:
         if self._announced is not None and not self._announced.done():

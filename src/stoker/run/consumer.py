@@ -16,6 +16,7 @@ from typing import Any
 
 import setproctitle
 
+from stoker.model import tracing
 from stoker.model.interrupt import CancelRequested, DaemonGone, Interrupted, TimeLimitExceeded
 from stoker.run import joblog, process
 from stoker.run.executor import Run, execute
@@ -158,4 +159,5 @@ def flush() -> None:
 def leave() -> None:
     """End without the parent's clean-up: nothing of its buffers, threads or handles is ours to close."""
     flush()
+    tracing.flush()
     os._exit(0)

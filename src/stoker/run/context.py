@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from stoker.model import ids, packing
+from stoker.model import audience, ids, packing
 from stoker.model.command import Command
 from stoker.model.event import EventKind
 from stoker.model.schema import JsonCodec
@@ -75,6 +75,12 @@ class Context:
         return self._assign.user
 
     @property
+    def role_term(self) -> int | None:
+        """The term in which this node holds the role that the command asks for: a fence for what is done outside. A
+        later holder has a higher number."""
+        return self._assign.role_term
+
+    @property
     def tags(self) -> tuple[str, ...]:
         return self._assign.tags
 
@@ -112,6 +118,34 @@ class Context:
     async def aask(self, method: str, **params: Any) -> Any:
         """The same from a coroutine."""
         return msgspec.json.decode(await self._line.aask(method, _json.encode(params)))
+
+    def send_to_all(
+        self, role: str, user: str | int, event: str, data: Any = None, *, session: str | None = None,
+        instance: str | None = None, pulse: bool = False,
+    ) -> None:  # fmt: skip
+        """Push an event to the browser tabs of a user (``"0"``: of everybody), of one session or instance of theirs:
+        ``ctx.send_to_all(Roles.web, "u7", "indexed", {"chunks": 42})``. Stored when this returns, unless it is a
+        ``pulse``. Raises StokerError."""
+        self.ask("send_to_all", **audience.push(role, user, event, data, session, instance, pulse))
+
+    async def asend_to_all(
+        self, role: str, user: str | int, event: str, data: Any = None, *, session: str | None = None,
+        instance: str | None = None, pulse: bool = False,
+    ) -> None:  # fmt: skip
+        """The same from a coroutine."""
+        await self.aask("send_to_all", **audience.push(role, user, event, data, session, instance, pulse))
+
+    def notify_now(
+        self, user: str | int, message: str, *, title: str | None = None, level: str = "info", data: Any = None
+    ) -> None:
+        """Push a notification to a user. ``level`` is ``info``, ``success``, ``warning`` or ``error``."""
+        self.ask("notify_now", **audience.notification(user, message, title, level, data))
+
+    async def anotify_now(
+        self, user: str | int, message: str, *, title: str | None = None, level: str = "info", data: Any = None
+    ) -> None:
+        """The same from a coroutine."""
+        await self.aask("notify_now", **audience.notification(user, message, title, level, data))
 
     def later(self, action: Callable[[], Any]) -> None:
         """Run ``action`` after the current code: on the next turn of the loop in a coroutine, else when the handler
@@ -172,7 +206,10 @@ class Context:
         round = f"r{self._assign.round}" if self._assign.round else ""
         options.setdefault("id", ids.child_id(f"{ids.job_id(self.job)}{round}", self._asks))
         options.setdefault("user", self.user)
-        return _json.encode(packing.pack(command, args, inputs, options))
+        request = packing.pack(command, args, inputs, options)
+        if request.trace is None and self._assign.trace is not None:
+            request.trace = self._assign.trace
+        return _json.encode(request)
 
     @staticmethod
     def _submitted(answer: bytes) -> str:

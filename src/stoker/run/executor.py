@@ -16,10 +16,11 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from stoker.model import interrupt
+from stoker.model import interrupt, tracing
 from stoker.model.command import Command
 from stoker.model.errors import AppError, InvalidInput
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Retry, Snoozed
+from stoker.model.product import unknown
 from stoker.model.quantities import show_seconds, show_size
 from stoker.run.context import Context
 from stoker.run.line import Line
@@ -69,20 +70,22 @@ class Run:
     @property
     def ended(self) -> Ended:
         assert self.outcome is not None
+        seconds = time.time() - self.started
         if self.exchange is None:
-            return Ended(self.assign.run, self.outcome, self.started)
-        return Ended(self.assign.run, self.outcome, self.started, self.exchange.sizes(self.outcome))
+            return Ended(self.assign.run, self.outcome, self.started, (), seconds)
+        return Ended(self.assign.run, self.outcome, self.started, self.exchange.sizes(self.outcome), seconds)
 
 
 def resolve(run: Run, source: Source) -> None:
     """Find the handler by its registered name; nothing is ever imported by a name from data."""
     try:
-        run.command = source().get(run.assign.command)
+        commands = source()
     except AppError as error:
         run.outcome = Failed(Fault("AppError", error.message))
         return
+    run.command = commands.get(run.assign.command)
     if run.command is None:
-        run.outcome = Failed(Fault("UnknownCommand", f"no product registers {run.assign.command}"))
+        run.outcome = Failed(Fault("UnknownCommand", unknown(run.assign.command, commands)))
 
 
 def validate(run: Run) -> None:
@@ -179,8 +182,10 @@ async def execute_async(run: Run, source: Source) -> None:
 
 @contextlib.contextmanager
 def _named(run: Run) -> Iterator[None]:
-    """Every exception becomes one of the closed set of outcomes."""
+    """Every exception becomes one of the closed set of outcomes, and all of it is one span where somebody traces."""
+    span, assign = None, run.assign
     try:
+        span = tracing.running(assign.command, assign.job, assign.attempt, assign.trace)
         yield
     except (KeyboardInterrupt, GeneratorExit):
         raise
@@ -190,6 +195,9 @@ def _named(run: Run) -> Iterator[None]:
         run.outcome = outcome_of(error, run)
         # a resident runs many jobs: what the handler had in memory goes now, not when a collection finds the cycle
         traceback.clear_frames(error.__traceback__)
+    finally:
+        if span is not None:
+            span.left(run.outcome)
 
 
 def outcome_of(error: BaseException, run: Run) -> Outcome:

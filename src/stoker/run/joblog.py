@@ -43,6 +43,11 @@ def belongs_to(context: Context) -> None:
     _current.set(context)
 
 
+def current() -> Context | None:
+    """The job of this process, task or thread; None outside of any."""
+    return _current.get(None)
+
+
 class JobOutput(io.TextIOBase):
     """Stands for ``sys.stdout`` or ``sys.stderr`` where jobs share a process: text goes to the job that prints it, or
     to the real stream when no job does."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from stoker.model import hook
 from stoker.model.command import Command
 from stoker.model.errors import AppError
 from stoker.model.pool import PoolSpec
@@ -28,8 +29,13 @@ Mark = tuple[int, int]
 class Application:
     """What ``stoker up`` was told to run: modules, or objects in them, and the commands found there."""
 
-    def __init__(self, targets: Sequence[str], root: Path, *, watch: bool = True) -> None:
+    def __init__(
+        self, targets: Sequence[str], root: Path, *, watch: bool = True, hooks: Sequence[hook.Program] = (),
+        crons: tuple[str, tuple[str, ...]] | None = None,
+    ) -> None:  # fmt: skip
         self._watch = watch
+        self._crons = crons
+        self._hooks = tuple(hooks)
         self.targets = tuple(targets)
         self.root = root
         self.commands: dict[str, Command[Any, Any]] = {}
@@ -40,12 +46,12 @@ class Application:
 
     def load(self) -> None:
         """Import the targets and collect their commands. Raises :class:`AppError` saying which and why."""
-        if not self.targets:
+        if not self.targets and self._crons is None:
             raise AppError("no application given: `stoker up package.module:product`, or set `app` in stoker.toml")
         begun = time.monotonic()
         if str(self.root) not in sys.path:
             sys.path.insert(0, str(self.root))
-        found: dict[str, Command[Any, Any]] = {}
+        found = self._scheduled()
         products: dict[str, list[Catalog]] = {}
         for one in [one for target in self.targets for one in _found_in(target)]:
             if isinstance(one, Catalog):
@@ -54,6 +60,8 @@ class Application:
                 there = found.setdefault(command.name, command)
                 if there.origin != command.origin:
                     raise AppError(f"{command.name} is registered twice: in {there.origin} and in {command.origin}")
+        for command in hook.commands(self._hooks) if found else ():
+            found.setdefault(command.name, command)
         if not found:
             raise AppError(f"{', '.join(self.targets)}: no product with a command found; is it imported there?")
         self.commands = found
@@ -61,6 +69,14 @@ class Application:
         self.pools()
         self._sources = dict(self._look())
         self.seconds = time.monotonic() - begun
+
+    def _scheduled(self) -> dict[str, Command[Any, Any]]:
+        """What schedule files run, where there are any."""
+        if self._crons is None:
+            return {}
+        from stoker.run import cron  # every fork would pay for what it loads
+
+        return cron.commands(*self._crons)
 
     def pools(self) -> tuple[PoolSpec, ...]:
         """The pools as the code declares them, one for each product. Raises :class:`AppError` when two places declare
@@ -72,6 +88,9 @@ class Application:
             if len(declared) > 1:
                 raise AppError(f"the pool of the product {name} is declared twice, and differently")
             found[name] = next(iter(declared), plain)
+        for command in self.commands.values():
+            # those of our own are on no product of the application
+            found.setdefault(command.spec.product, PoolSpec(product=command.spec.product))
         return tuple(found.values())
 
     def home(self, name: str) -> Catalog | None:

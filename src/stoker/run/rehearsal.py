@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from stoker.model.command import Command, define
+from stoker.model.ids import NO_JOB
 from stoker.run.executor import Run, execute
 from stoker.run.line import NoAnswers
 from stoker.wire import frames
@@ -28,7 +29,7 @@ def _nothing() -> None:
 
 
 _COMMAND: Command[..., None] = Command(_nothing, *define("stoker", _nothing))
-_ASSIGN = Assign(0, "0" * 32, _COMMAND.name, b"{}", 1, 1, None, (), None, None, 0)
+_ASSIGN = Assign(0, NO_JOB, _COMMAND.name, b"{}", 1, 1, None, (), None, None, 0)
 
 
 def rehearse(times: int, result_max: int) -> None:

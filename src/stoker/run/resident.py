@@ -11,6 +11,7 @@ it held. Soft interrupts stay with the job: a task is cancelled, a thread gets a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import itertools
 import os
@@ -24,7 +25,7 @@ import setproctitle
 
 from stoker.model.command import Isolation
 from stoker.model.errors import StokerError
-from stoker.model.interrupt import CancelRequested, TimeLimitExceeded
+from stoker.model.interrupt import CancelRequested, Interrupted, TimeLimitExceeded
 from stoker.run import consumer, environ, joblog, process
 from stoker.run.dispatched import Carrier
 from stoker.run.executor import MESSAGE_MAX, Run, execute, execute_async
@@ -32,6 +33,7 @@ from stoker.run.line import unpack
 from stoker.run.page import Page
 from stoker.run.preload import Application
 from stoker.run.resident_process import ProcessResident
+from stoker.run.telemetry import Doctor, Selector, Waiting
 from stoker.run.warm import Warmth
 from stoker.wire.channel import Channel
 from stoker.wire.frames import Answer, Ask, Assign, Ended, Fork, Interrupt, Ready
@@ -46,7 +48,8 @@ class ThreadLine:
         self._numbers = itertools.count(1)
         self._arrived = threading.Condition()
         self._answers: dict[int, Answer] = {}
-        self.thread = 0
+        self._thread = 0
+        self._early: Interrupt | None = None
 
     def send(self, frame: Any) -> None:
         self._channel.send(frame)
@@ -60,6 +63,25 @@ class ThreadLine:
 
     async def aask(self, method: str, params: bytes) -> bytes:
         return await asyncio.to_thread(self.ask, method, params)
+
+    def begin(self) -> None:
+        """The handler is next, in this thread: from now on it can be interrupted, and is if it was to be before."""
+        with self._arrived:
+            self._thread = threading.get_ident()
+            early = self._early
+        if early is not None:
+            raise _interruption(early)(early.reason)
+
+    def end(self) -> None:
+        """What comes now comes too late; the thread may be another run's."""
+        with self._arrived:
+            self._thread = 0
+
+    def interrupt(self, frame: Interrupt) -> None:
+        with self._arrived:
+            self._early = frame
+            if self._thread:
+                raise_in_thread(self._thread, _interruption(frame), frame.reason)
 
     def answered(self, answer: Answer) -> None:
         with self._arrived:
@@ -81,6 +103,9 @@ class Threads:
     def __contains__(self, run: int) -> bool:
         return run in self._runs
 
+    def __len__(self) -> int:
+        return len(self._runs)
+
     def hear(self, frame: Any) -> None:
         """A frame about one of these runs, or a new one."""
         match frame:
@@ -90,27 +115,27 @@ class Threads:
             case Answer():
                 self._runs[frame.run].answered(frame)
             case Interrupt():
-                kind = TimeLimitExceeded if frame.kind == "timeout" else CancelRequested
-                raise_in_thread(self._runs[frame.run].thread, kind, frame.reason)
+                self._runs[frame.run].interrupt(frame)
 
     def _one(self, assign: Assign, line: ThreadLine) -> None:
-        line.thread = threading.get_ident()
         run = Run(assign, line, self._result_max)
         run.warmth = self._warmth
         joblog.belongs_to(run.context)
-        execute(run, self._application.current)
+        with contextlib.suppress(Interrupted):  # one that comes when all is done
+            execute(run, self._application.current, line.begin)
+            line.end()
         consumer.flush()
         del self._runs[assign.run]
         self._channel.send(run.ended)
 
 
 class ThreadResident:
-    """Jobs as threads. ``other`` gets the frames that are no jobs."""
+    """Jobs as threads."""
 
     def __init__(self, channel: Channel, application: Application, warmth: Warmth, slots: int, result_max: int) -> None:
         self._channel = channel
         self._threads = Threads(channel, application, warmth, slots, result_max)
-        self.other: Callable[[Any], None] = lambda frame: None
+        self._doctor = Doctor(channel, lambda: len(self._threads))
 
     def serve(self) -> None:
         """Until the router closes the channel."""
@@ -118,7 +143,7 @@ class ThreadResident:
             if isinstance(frame, Assign):
                 self._threads.hear(frame)
             elif not isinstance(frame, Answer | Interrupt):
-                self.other(frame)
+                self._doctor.hear(frame)
             elif frame.run in self._threads:
                 self._threads.hear(frame)
 
@@ -155,9 +180,11 @@ class TaskLine:
 
 
 class AsyncResident:
-    """Jobs as tasks of one loop; plain functions as threads beside it. ``other`` gets the frames that are no jobs."""
+    """Jobs as tasks of one loop; plain functions as threads beside it."""
 
-    def __init__(self, channel: Channel, application: Application, warmth: Warmth, slots: int, result_max: int) -> None:
+    def __init__(
+        self, channel: Channel, application: Application, warmth: Warmth, slots: int, result_max: int, waiting: Waiting
+    ) -> None:
         self._channel = channel
         self._application = application
         self._warmth = warmth
@@ -165,7 +192,7 @@ class AsyncResident:
         self._threads = Threads(channel, application, warmth, slots, result_max)
         self._runs: dict[int, tuple[asyncio.Task[None], TaskLine, Run]] = {}
         self._ended: list[Ended] = []
-        self.other: Callable[[Any], None] = lambda frame: None
+        self._doctor = Doctor(channel, lambda: len(self._runs) + len(self._threads), waiting)
 
     async def serve(self) -> None:
         """Until the router closes the channel."""
@@ -200,7 +227,7 @@ class AsyncResident:
                 if frame.run in self._threads:
                     self._threads.hear(frame)
             case _:
-                self.other(frame)
+                self._doctor.hear(frame)
 
     def _is_plain(self, name: str) -> bool:
         command = self._application.commands.get(name)
@@ -219,6 +246,10 @@ class AsyncResident:
         consumer.flush()
         ended, self._ended = self._ended, []
         self._channel.send_all(ended)
+
+
+def _interruption(frame: Interrupt) -> type[TimeLimitExceeded | CancelRequested]:
+    return TimeLimitExceeded if frame.kind == "timeout" else CancelRequested
 
 
 def raise_in_thread(thread: int, kind: type[TimeLimitExceeded | CancelRequested], reason: str) -> None:
@@ -244,7 +275,9 @@ def main(application: Application, prefix: str, result_max: int, order: Fork, pa
     if order.isolation != Isolation.PROCESS:
         environ.install()
     if order.isolation == Isolation.ASYNC:
-        asyncio.run(_serve_async(application, channel, warmth, order, result_max))
+        selector = Selector()
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+            runner.run(_serve_async(application, channel, warmth, order, result_max, selector.waiting))
     elif _ready(channel, lambda: _warm_up(application, warmth, order.product)):
         if order.isolation == Isolation.PROCESS:
             ProcessResident(channel, application, page, warmth, result_max).serve()
@@ -255,7 +288,7 @@ def main(application: Application, prefix: str, result_max: int, order: Fork, pa
 
 
 async def _serve_async(
-    application: Application, channel: Channel, warmth: Warmth, order: Fork, result_max: int
+    application: Application, channel: Channel, warmth: Warmth, order: Fork, result_max: int, waiting: Waiting
 ) -> None:
     home = application.home(order.product)
     hook = None if home is None else home.start_hook()
@@ -265,7 +298,7 @@ async def _serve_async(
     except Exception as error:
         return _unfit(channel, error)
     channel.send(Ready(os.getpid()))
-    await AsyncResident(channel, application, warmth, order.slots, result_max).serve()
+    await AsyncResident(channel, application, warmth, order.slots, result_max, waiting).serve()
     return await warmth.aclose()
 
 

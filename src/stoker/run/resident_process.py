@@ -11,11 +11,11 @@ job that has not begun takes it out of the queue.
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import time
 import types
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from stoker.model.interrupt import DaemonGone, Interrupted
@@ -25,6 +25,7 @@ from stoker.run.consumer import POKE, SoloLine
 from stoker.run.executor import Commands, Run, execute, outcome_of
 from stoker.run.page import Page
 from stoker.run.preload import Application
+from stoker.run.telemetry import Doctor, Waiting
 from stoker.run.warm import Warmth
 from stoker.wire.channel import Channel
 from stoker.wire.frames import Answer, Assign, Ended, Interrupt
@@ -44,14 +45,16 @@ class QueueLine(SoloLine):
     def __init__(self, channel: Channel, page: Page) -> None:
         super().__init__(channel)
         self._page = page
-        self._queue: deque[Any] = deque()
+        self._queue: deque[Assign] = deque()
         self._ended: list[Ended] = []
         self._hold_until = 0.0
         self.idled = True
         """Whether it had to wait for the frame it gave last."""
+        self.waiting = Waiting()
+        self.doctor = Doctor(channel, lambda: int(self.in_handler), self.waiting)
 
-    def next(self) -> Any | None:
-        """The next frame to work on; waits for it. None when there will be none."""
+    def next(self) -> Assign | None:
+        """The next job to work on; waits for it. None when there will be none."""
         self._busy += 1
         try:
             self.idled = False
@@ -63,7 +66,9 @@ class QueueLine(SoloLine):
             while not self._queue:
                 self._tell()
                 self.idled = True
+                begun = time.monotonic()
                 first = self._channel.receive()
+                self.waiting.seconds += time.monotonic() - begun
                 if first is None:
                     return None
                 self._note(first)
@@ -124,19 +129,23 @@ class QueueLine(SoloLine):
             self._give_back(frame.run)
         elif isinstance(frame, Interrupt | Answer):
             super()._note(frame)
-        else:
+        elif isinstance(frame, Assign):
             self._queue.append(frame)
+        else:
+            # at once, whatever it is busy with: the router wants to know just that
+            with contextlib.suppress(OSError):
+                self.doctor.hear(frame)
 
     def _give_back(self, run: int) -> None:
         """Somebody does not want a run any more, or knows a better place for it; here it has not begun."""
-        found = next((one for one in self._queue if isinstance(one, Assign) and one.run == run), None)
+        found = next((one for one in self._queue if one.run == run), None)
         if found is not None:
             self._queue.remove(found)
             self.end(Ended(run, Returned("it was asked back before it began", begun=False), time.time()))
 
 
 class ProcessResident:
-    """Jobs one after the other. ``other`` gets the frames that are no jobs, in their turn."""
+    """Jobs one after the other."""
 
     def __init__(self, channel: Channel, application: Application, page: Page, warmth: Warmth, result_max: int) -> None:
         self._application = application
@@ -145,16 +154,12 @@ class ProcessResident:
         self._result_max = result_max
         self._looked = 0.0
         self.line = QueueLine(channel, page)
-        self.other: Callable[[Any], None] = lambda frame: None
         process.on_signal(POKE, self.line.poked)
 
     def serve(self) -> None:
         """Until the router closes the channel."""
-        while (frame := self.line.next()) is not None:
-            if isinstance(frame, Assign):
-                self._one(frame)
-            else:
-                self.other(frame)
+        while (assign := self.line.next()) is not None:
+            self._one(assign)
 
     def _one(self, assign: Assign) -> None:
         run = Run(assign, self.line, self._result_max)

@@ -10,6 +10,7 @@ import contextlib
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -31,10 +32,10 @@ def perform(found: Any, result: str) -> Any:
     """Run the program that a handler named; the result of the job. Raises :class:`ScriptFailed`."""
     words = argv.checked(found)
     if result != "json":
-        _run(words, None)
+        run(words, None)
         return {"exit": 0}
     with tempfile.TemporaryFile() as printed:
-        _run(words, printed)
+        run(words, printed)
         size = printed.tell()
         if size > OUTPUT_MAX:
             raise ScriptFailed(f"{words[0]} printed {show_size(size)}, more than {show_size(OUTPUT_MAX)}")
@@ -45,9 +46,10 @@ def perform(found: Any, result: str) -> Any:
             raise ScriptFailed(f"{words[0]} did not print JSON: {error}") from None
 
 
-def _run(words: list[str], stdout: Any) -> None:
+def run(words: list[str], stdout: Any, *, env: Mapping[str, str] | None = None, cwd: str | None = None) -> None:
+    """Run a program to its end. Raises :class:`ScriptFailed` unless that is 0."""
     try:
-        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=stdout)
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=stdout, env=env, cwd=cwd)
     except OSError as error:
         raise ScriptFailed(f"{words[0]} cannot be started: {error.strerror}") from None
     try:

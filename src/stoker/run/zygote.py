@@ -33,6 +33,7 @@ import msgspec
 import setproctitle
 
 from stoker.model.errors import AppError
+from stoker.model.hook import Program
 from stoker.model.pool import RESIDENT
 from stoker.run import consumer, joblog, process
 from stoker.run.executor import Run, execute
@@ -60,6 +61,10 @@ class Plan(msgspec.Struct, frozen=True):
     """Whether a file asks for workers that stay, whatever the code says."""
     watch: bool = True
     """Whether changed source is seen by the next job."""
+    hooks: tuple[Program, ...] = ()
+    """Programs that the settings name as hooks."""
+    crons: tuple[str, tuple[str, ...]] | None = None
+    """Where there are schedule files: the name of this node, and the roles there are."""
 
 
 class ControlLine(NoAnswers):
@@ -248,7 +253,7 @@ def main(control: Channel, plan: Plan) -> int:
     process.become_subreaper()
     router = os.getppid()
     process.die_with_parent(router)  # while it imports it would not see its channel close
-    application = Application(plan.targets, Path(plan.root), watch=plan.watch)
+    application = Application(plan.targets, Path(plan.root), watch=plan.watch, hooks=plan.hooks, crons=plan.crons)
     zygote = Zygote(control, plan, application)
     try:
         application.load()

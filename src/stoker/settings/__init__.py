@@ -8,17 +8,22 @@ from stoker.settings.fields import (
     KINDS,
     POSTGRES,
     PRODUCTS,
+    SECRET_LEAST,
     SOCKET_PATH_MAX,
     SQLITE,
+    WEB_LISTEN,
     Current,
+    Schedules,
     Settings,
     Web,
     value,
     variable,
+    with_values,
 )
-from stoker.settings.reading import as_environ, find_root, flat, load
+from stoker.settings.reading import as_environ, find_root, flat, is_loopback, load
 
 __all__ = [
-    "ABOUT", "FILE", "FIXED", "FOLDER", "KINDS", "POSTGRES", "PRODUCTS", "SOCKET_PATH_MAX", "SQLITE", "Current",
-    "Settings", "Web", "as_environ", "find_root", "flat", "load", "value", "variable",
+    "ABOUT", "FILE", "FIXED", "FOLDER", "KINDS", "POSTGRES", "PRODUCTS", "SECRET_LEAST", "SOCKET_PATH_MAX", "SQLITE",
+    "WEB_LISTEN", "Current", "Schedules", "Settings", "Web", "as_environ", "find_root", "flat", "is_loopback", "load",
+    "value", "variable", "with_values",
 ]  # fmt: skip

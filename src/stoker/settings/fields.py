@@ -21,6 +21,10 @@ PRODUCTS = ("config/products.json", "products.json")
 """Where a project's file of products is found."""
 SOCKET_PATH_MAX = 107
 """Bytes that fit in ``sockaddr_un`` (Linux, unix(7): 108 with the closing zero)."""
+SECRET_LEAST = 32
+"""Characters of a key that signs tokens, at least."""
+WEB_LISTEN = "http://127.0.0.1:8765"
+"""Where ``--web`` listens when nothing else is said."""
 
 
 class Web(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +38,61 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
     token_life: float = 900.0
     max_streams: int = 20_000
     keep: float = 600.0
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """The table ``[stats]``: figures over time."""
+
+    every: float = 5.0
+    keep: float = 3 * 86400.0
+
+
+class Roles(msgspec.Struct, frozen=True, kw_only=True):
+    """The table ``[roles]``: duties of which each is one node's."""
+
+    names: tuple[str, ...] = ()
+    policy: str = "cover"
+    reap_after: float = 30.0
+    claim_after: float = 30.0
+    store: str = ""
+    on_acquired: tuple[str, ...] = ()
+    on_lost: tuple[str, ...] = ()
+    on_node_dead: tuple[str, ...] = ()
+
+
+class Schedules(msgspec.Struct, frozen=True, kw_only=True):
+    """The table ``[schedules]``: what runs at its time."""
+
+    folder: str = "schedules"
+    env: str = ""
+    by: str = "daemon"
+    profile: str = "plain"
+    timezone: str = "UTC"
+    timeout: float = 7200.0
+    grace: float = 60.0
+    crons: str = "crons"
+    interpreter: str = ""
+    shell: bool = False
+    as_root: bool = False
+    base_url: str = "http://localhost"
+    hosts: tuple[str, ...] = ()
+    keep: float = 90 * 86400.0
+
+
+PROFILES: Mapping[str, Mapping[str, Any]] = types.MappingProxyType(
+    {
+        "plain": {},
+        "002": {
+            "schedules.timezone": "America/Chicago",
+            "schedules.shell": True,
+            "schedules.as_root": True,
+            "roles.policy": "exclusive",
+            "roles.reap_after": 270.0,
+            "roles.claim_after": 420.0,
+        },
+    }
+)
+"""Defaults that belong together, by ``schedules.profile``."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +127,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     products: dict[str, dict[str, Any]] = {}
     mode: str = "development"
     web: Web = Web()
+    stats: Stats = Stats()
+    roles: Roles = Roles()
+    schedules: Schedules = Schedules()
 
     @property
     def folder(self) -> Path:
@@ -84,12 +146,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.store if self.store_path is not None else without_password(self.store)
 
     @property
+    def roles_store_shown(self) -> str:
+        """The same for the store of roles, if it has one of its own."""
+        store = self.roles.store
+        return without_password(store) if store.startswith(POSTGRES) else store
+
+    @property
     def socket_path(self) -> Path:
         return Path(self.socket.removeprefix("unix://"))
 
 
 FIXED = frozenset({"root", "store", "socket", "listen", "prefix", "node", "log_file", "log_format", "log_level",
-                   "web.listen", "web.auth"})  # fmt: skip
+                   "web.listen", "web.auth", "roles.store", "schedules.by"})  # fmt: skip
 """Settings that only a restart changes."""
 
 
@@ -147,14 +215,41 @@ ABOUT: Mapping[str, str] = types.MappingProxyType(
         "web.token_life": "seconds that a token is good for",
         "web.max_streams": "most open streams of browsers; one more is refused with status 503",
         "web.keep": "seconds that events for browsers can be asked for again",
+        "stats.every": "seconds between samples of what the machine, the workers and the jobs do",
+        "stats.keep": "seconds that figures of each minute are kept; those of each sample are kept for an hour at most",
+        "roles.names": "the roles, in their order; each is held by one node",
+        "roles.policy": "cover: the nodes there are share all roles; exclusive: a node holds one, others wait",
+        "roles.reap_after": "seconds after which a silent node is taken for dead, and its roles are free",
+        "roles.claim_after": "seconds after which a silent node's roles may be claimed though nobody reaped it",
+        "roles.store": "where roles are kept, as in `store`; with the jobs by default",
+        "roles.on_acquired": "program and arguments that run when a role has a new holder",
+        "roles.on_lost": "program and arguments that run when a holder has lost a role",
+        "roles.on_node_dead": "program and arguments that run when a node was taken for dead",
+        "schedules.folder": "folder of cron.ENV.json and cron.ENV.ROLE.json, or the same in TOML",
+        "schedules.env": "the environment whose files are read; else the variable ENVIRONMENT says it",
+        "schedules.by": "who runs them: daemon, or crontab (the daemon then leaves files to the system's cron)",
+        "schedules.profile": "defaults that belong together: plain or 002",
+        "schedules.timezone": "time zone of entries that name none",
+        "schedules.timeout": "most seconds of a run whose entry says nothing",
+        "schedules.grace": "seconds a slot may be late and still be fired, whatever its entry says about catching up",
+        "schedules.crons": "where the scripts of entries are, from the project's folder",
+        "schedules.interpreter": "program that runs these scripts; if empty, this Python, within the job's own process",
+        "schedules.shell": "true: a command with characters of a shell is given to /bin/sh without its entry saying so",
+        "schedules.as_root": "true: where the daemon is root, programs of entries run as root without saying so",
+        "schedules.base_url": "what addresses that begin with / are added to",
+        "schedules.hosts": "hosts and networks (10.0.0.0/8) of the inside that addresses may lead to",
+        "schedules.keep": "seconds that decided slots are kept",
     }
 )
 
 SIZES = frozenset({"memory", "max_input", "max_output"})
 TIMES = frozenset({"grace", "kill_grace", "lease", "look", "keep_jobs", "keep_events", "start_delay",
-                    "web.tick", "web.token_life", "web.keep"})  # fmt: skip
+                    "web.tick", "web.token_life", "web.keep", "stats.every", "stats.keep",
+                    "roles.reap_after", "roles.claim_after",
+                    "schedules.timeout", "schedules.grace", "schedules.keep"})  # fmt: skip
 CHOICES = {"log_level": ("debug", "info", "warning", "error"), "log_format": ("text", "json"),
-            "mode": ("development", "production")}  # fmt: skip
+            "mode": ("development", "production"), "roles.policy": ("cover", "exclusive"),
+            "schedules.by": ("daemon", "crontab"), "schedules.profile": tuple(PROFILES)}  # fmt: skip
 LEAST: dict[str, float] = {
     "consumers_max": 1,
     "spares": 0,
@@ -167,10 +262,19 @@ LEAST: dict[str, float] = {
     "web.token_life": 1,
     "web.max_streams": 1,
     "web.keep": 1,
+    "stats.every": 0.1,
+    "stats.keep": 1,
+    "roles.reap_after": 1.0,
+    "roles.claim_after": 1.0,
+    "schedules.timeout": 1.0,
+    "schedules.grace": 0.0,
+    "schedules.keep": 3600.0,
 }
 
 
-TABLES: Mapping[str, type[msgspec.Struct]] = types.MappingProxyType({"web": Web})
+TABLES: Mapping[str, type[msgspec.Struct]] = types.MappingProxyType(
+    {"web": Web, "stats": Stats, "roles": Roles, "schedules": Schedules}
+)
 
 
 def _kinds() -> Iterator[tuple[str, Any]]:

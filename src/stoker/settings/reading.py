@@ -7,15 +7,18 @@ project finds its daemon, and two projects never meet.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from stoker.model import pool, quantities
+from stoker.model.command import NAME
 from stoker.model.errors import SettingsError
 from stoker.settings.fields import (
     CHOICES,
@@ -25,6 +28,8 @@ from stoker.settings.fields import (
     LEAST,
     POSTGRES,
     PRODUCTS,
+    PROFILES,
+    SECRET_LEAST,
     SIZES,
     SOCKET_PATH_MAX,
     SQLITE,
@@ -80,7 +85,9 @@ def load(
                 products = _products(products, told, start, source)
             else:
                 values[name] = _read(name, told, source)
-    return _complete({**values, "products": products})
+    profile = PROFILES[values.get("schedules.profile", "plain")]
+    values.setdefault("schedules.env", environ.get("ENVIRONMENT", ""))
+    return _complete({**profile, **values, "products": products})
 
 
 def _found_products(root: Path) -> dict[str, dict[str, Any]]:
@@ -222,10 +229,63 @@ def _complete(values: dict[str, Any]) -> Settings:
             raise SettingsError(f"listen: {address!r} is not tcp://host:port")
     if values.get("listen") and not values.get("token"):
         raise SettingsError("listen: TCP needs a token; set STOKER_TOKEN to a long random text")
+    _check_web(values, root)
+    _check_roles(values, root)
     if values.get("log_file"):
         values["log_file"] = str(root / values["log_file"])
     values["node"] = values.get("node") or os.uname().nodename
     return Settings(**in_tables(values))
+
+
+def _check_web(values: dict[str, Any], root: Path) -> None:
+    """Where browsers connect: whole paths, and nothing open to the world by mistake."""
+    if 0 < len(values.get("web.secret", "")) < SECRET_LEAST:
+        raise SettingsError(f"web.secret: a key has {SECRET_LEAST} characters or more; leave it out to have one made")
+    places = []
+    for given in values.get("web.listen", ()):
+        url = urlsplit(given)
+        if url.scheme != "http":
+            if "://" in given:
+                raise SettingsError(f"web.listen: {given!r} is neither http://host:port nor a path")
+            places.append(str(root / given))
+            continue
+        try:
+            whole = url.hostname is not None and url.port is not None and url.path in ("", "/")
+        except ValueError:
+            whole = False
+        if not whole:
+            raise SettingsError(f"web.listen: {given!r} is not http://host:port")
+        if not is_loopback(url.hostname or "") and not values.get("web.auth"):
+            raise SettingsError(
+                f"web.listen: {given} can be reached from other machines; set web.auth to a function that says who "
+                "a browser's user is, or listen on 127.0.0.1"
+            )
+        places.append(given.rstrip("/"))
+    values["web.listen"] = tuple(places)
+
+
+def _check_roles(values: dict[str, Any], root: Path) -> None:
+    """Names that can be used, and the whole address of their store."""
+    names = values.get("roles.names", ())
+    for name in names:
+        if not NAME.match(name):
+            raise SettingsError(
+                f"roles.names: {name!r} cannot be the name of a role: letters, digits, '_' and '-' only"
+            )
+        if names.count(name) > 1:
+            raise SettingsError(f"roles.names: {name!r} is there twice")
+    if values.get("roles.store"):
+        values["roles.store"] = _store(values["roles.store"], root)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _store(given: str, root: Path) -> str:

@@ -21,6 +21,10 @@ from stoker.model.event import Event, NewEvent
 from stoker.model.job import Claimed, Job, Progress, State, Submission, Submitted
 from stoker.model.node import Beat, Node
 from stoker.model.settle import Ending
+from stoker.store.messages import Messages
+from stoker.store.roles import Roles
+from stoker.store.schedules import Schedules
+from stoker.store.stats import Stats
 
 
 class Quota(msgspec.Struct, frozen=True):
@@ -37,11 +41,12 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """The end of one attempt."""
+    """The end of one attempt. ``key`` is the job's concurrency key, as it was claimed."""
 
     seq: int
     fence: int
     ending: Ending
+    key: str | None
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -149,6 +154,8 @@ class Wake(StrEnum):
     """A job said something, or ended."""
     ORDERS = "orders"
     """A running job is to be cancelled, something was paused or resumed, a node cordoned or freed."""
+    MESSAGES = "messages"
+    """Something was pushed."""
 
 
 PATIENCE = 10.0
@@ -162,6 +169,13 @@ class Store(Protocol):
 
     shared: bool
     """Whether several daemons may work on this store at one time."""
+    stats: Stats
+    """Figures over time."""
+    messages: Messages
+    """What was pushed to people."""
+    roles: Roles
+    schedules: Schedules
+    """Who holds which role."""
 
     async def open(self, patience: float = PATIENCE) -> None:
         """Make ready: create or migrate the tables. Idempotent. A server that does not answer is tried for so many

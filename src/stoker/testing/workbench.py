@@ -239,7 +239,7 @@ class Workbench:
         spec = self._commands[job.command].spec
         ending = settle.after(job, run.outcome, spec, now=now, chance=0.0, cancel=cancel)
         self._do(lambda: self._store.report([Report(job.seq, job.fence, events, progress[-1] if progress else None)]))
-        self._do(lambda: self._store.settle([Settlement(job.seq, job.fence, ending)]))
+        self._do(lambda: self._store.settle([Settlement(job.seq, job.fence, ending, job.key)]))
 
     def _do(self, call: Callable[[], Awaitable[T]]) -> T:
         return self._loop.do(call)

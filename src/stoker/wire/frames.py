@@ -108,6 +108,9 @@ class Assign(msgspec.Struct, array_like=True, tag="assign", frozen=True):
     round: int = 0
     buffers: tuple[int, ...] = ()
     """Sizes of the memory files whose descriptors come with this frame."""
+    trace: str | None = None
+    """The trace it belongs to, as a W3C ``traceparent``."""
+    role_term: int | None = None
 
 
 class Interrupt(msgspec.Struct, array_like=True, tag="interrupt", frozen=True):
@@ -125,6 +128,10 @@ class Answer(msgspec.Struct, array_like=True, tag="answer", frozen=True):
     ask: int
     data: bytes
     code: str | None
+
+
+class Inspect(msgspec.Struct, array_like=True, tag="inspect", frozen=True):
+    """To a resident: say how you are."""
 
 
 # ── a process that runs jobs → router ────────────────────────────────────────────────────────────────────────────────
@@ -156,12 +163,14 @@ class Ask(msgspec.Struct, array_like=True, tag="ask", frozen=True):
 
 
 class Ended(msgspec.Struct, array_like=True, tag="ended", frozen=True):
-    """The run is over. ``started`` is when the handler was entered, wall clock; ``buffers`` as in an assignment."""
+    """The run is over. ``started`` is when the handler was entered, wall clock; ``buffers`` as in an assignment;
+    ``seconds`` is how long it took from there to its value as JSON, None for a run that never began."""
 
     run: int
     outcome: Outcome
     started: float
     buffers: tuple[int, ...] = ()
+    seconds: float | None = None
 
 
 class Ready(msgspec.Struct, array_like=True, tag="ready", frozen=True):
@@ -171,10 +180,21 @@ class Ready(msgspec.Struct, array_like=True, tag="ready", frozen=True):
     problem: str | None = None
 
 
+class Vitals(msgspec.Struct, array_like=True, tag="vitals", frozen=True):
+    """What only a resident itself knows, the answer to an Inspect. ``heap_used`` and ``heap_total`` are bytes;
+    ``waited`` of its ``lived`` seconds its loop had nothing to do. None is what it does not know."""
+
+    active: int
+    heap_used: int | None
+    heap_total: int | None
+    lived: float
+    waited: float | None
+
+
 ToZygote: TypeAlias = Fork | Kill | Leave | Assign
 FromZygote: TypeAlias = Announce | Refused | Born | Unborn | Died | Ended | Progressed | Said | Ask
-ToRunner: TypeAlias = Assign | Interrupt | Answer
-FromRunner: TypeAlias = Progressed | Said | Ask | Ended | Ready
+ToRunner: TypeAlias = Assign | Interrupt | Answer | Inspect
+FromRunner: TypeAlias = Progressed | Said | Ask | Ended | Ready | Vitals
 
 _encoder = msgspec.msgpack.Encoder()
 # made once and shared: making one takes as long as a fork
@@ -195,21 +215,30 @@ class Decoder:
     def __init__(self, family: msgspec.msgpack.Decoder[Any]) -> None:
         self._decoder = family
         self._buffer = bytearray()
+        """The beginning of a frame whose end has not come."""
+        self._wanted = 0
+        """Bytes that it takes to go on."""
 
-    def feed(self, data: bytes) -> list[Any]:
+    def feed(self, data: bytes | bytearray) -> list[Any]:
         """The complete frames so far. Raises ValueError for bytes that cannot be one."""
-        self._buffer += data
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._wanted:
+                return []
+            data, self._buffer = self._buffer, bytearray()
+        self._wanted = HEAD.size
         found = []
-        start = 0
-        with memoryview(self._buffer) as view:
-            while len(view) - start >= HEAD.size:
+        start, size = 0, len(data)
+        with memoryview(data) as view:
+            while size - start >= HEAD.size:
                 (length,) = HEAD.unpack_from(view, start)
                 if length > FRAME_MAX:
                     raise ValueError(f"a frame of {length} bytes")
                 end = start + HEAD.size + length
-                if end > len(view):
+                if end > size:
+                    self._wanted = end - start
                     break
                 found.append(self._decoder.decode(view[start + HEAD.size : end]))
                 start = end
-        del self._buffer[:start]
+            self._buffer += view[start:]
         return found

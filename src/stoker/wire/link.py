@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -24,22 +24,23 @@ CHUNK = 1 << 18
 
 
 class Link(Outgoing):
-    """``on_frame`` is called for each frame, ``on_close`` once when the other side is gone or talks nonsense. With
-    ``descriptors`` those that come beside frames are kept for :meth:`take_fds`; else the kernel drops them."""
+    """``on_frames`` gets the frames that came together, in order; ``on_close`` is called once, when the other side is
+    gone or talks nonsense. With ``descriptors`` those that come beside frames are kept for :meth:`take_fds`; else the
+    kernel drops them."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         family: msgspec.msgpack.Decoder[Any],
-        on_frame: Callable[[Any], None],
+        on_frames: Callable[[list[Any]], None],
         on_close: Callable[[], None],
         *,
         descriptors: bool = False,
     ) -> None:
         super().__init__(loop, sock)
         self._decoder = frames.Decoder(family)
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._on_close = on_close
         self._descriptors = descriptors
         self._fds: deque[int] = deque()
@@ -53,6 +54,10 @@ class Link(Outgoing):
         """Send in order; once closed, nothing is sent. The descriptors are given away: closed here when they are sent
         or cannot be."""
         self._put(frames.encode(frame), fds)
+
+    def send_all(self, some: Iterable[Any]) -> None:
+        """Send several in order, put together."""
+        self._put(b"".join(map(frames.encode, some)), ())
 
     def take_fds(self, count: int) -> list[int]:
         """The descriptors of the frame at hand, in order; the receiver owns them. Raises ValueError when there are not
@@ -105,7 +110,7 @@ class Link(Outgoing):
             except (ValueError, RecursionError):
                 self.close()
                 return
-            for frame in found:
-                self._on_frame(frame)
+            if found:
+                self._on_frames(found)
             if len(data) < CHUNK and not self._fds:
                 return

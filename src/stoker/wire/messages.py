@@ -22,6 +22,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from stoker.model.audience import Address
 from stoker.model.errors import PayloadTooLarge, ProtocolError, StokerError
 from stoker.model.quantities import show_size
 
@@ -44,13 +45,24 @@ class Init(msgspec.Struct, tag_field="type", tag="init", omit_defaults=True):
     version: str | None = None
 
 
+class Who(msgspec.Struct, frozen=True, omit_defaults=True):
+    """For whom the bridge asks: it has authenticated them. With ``all`` they may see and touch what is others'."""
+
+    user: str
+    session: str = ""
+    instance: str = ""
+    all: bool = False
+
+
 class Call(msgspec.Struct, tag_field="type", tag="call", omit_defaults=True):
-    """Do this. ``wait`` matters for commands: False answers with the job's id as soon as it is stored."""
+    """Do this. ``wait`` matters for commands: False answers with the job's id as soon as it is stored. ``who`` is the
+    bridge's to say: what is asked is asked by them."""
 
     id: int | str
     method: str
     params: msgspec.Raw = EMPTY
     wait: bool | None = None
+    who: Who | None = None
 
 
 class Return(msgspec.Struct, tag_field="type", tag="return"):
@@ -69,12 +81,15 @@ class Error(msgspec.Struct, tag_field="type", tag="error", omit_defaults=True):
 
 
 class Event(msgspec.Struct, tag_field="type", tag="event", omit_defaults=True):
-    """Something happened. ``offset`` is the cursor to subscribe from again."""
+    """Something happened. ``offset`` is the cursor to subscribe from again. ``to`` is for whom, of what is pushed to
+    people, and ``at`` since when."""
 
     event: str
     data: msgspec.Raw
     topic: str | None = None
     offset: int | None = None
+    to: Address | None = None
+    at: str | None = None
 
 
 class Ping(msgspec.Struct, tag_field="type", tag="ping", omit_defaults=True):

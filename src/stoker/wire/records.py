@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from stoker.model.audience import Address, Message
 from stoker.model.event import Event
 from stoker.model.job import Job, Progress
 from stoker.model.node import Node
@@ -173,3 +174,28 @@ class EventRecord(msgspec.Struct, frozen=True):
 
 def event_record(event: Event) -> EventRecord:
     return EventRecord(event.seq, event.job, event.attempt, str(event.kind), iso(event.at) or "", event.data)
+
+
+class MessageRecord(msgspec.Struct, frozen=True):
+    """One event that was pushed; ``offset`` is the cursor to read on from. A pulse has none, and no ``at``."""
+
+    offset: int | None
+    event: str
+    data: msgspec.Raw
+    to: Address
+    at: str | None
+
+    def value(self) -> Any:
+        return msgspec.json.decode(self.data)
+
+
+def message_record(message: Message) -> MessageRecord:
+    return MessageRecord(message.offset, message.event, message.data, message.to, iso(message.at))
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """What became of a pushed event: where it stands among all (None for a pulse, which is not kept), and how many tabs
+    of this node it was for."""
+
+    offset: int | None
+    tabs: int

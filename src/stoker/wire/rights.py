@@ -12,7 +12,9 @@ from stoker.model.errors import InvalidBuffer
 
 BUFFERS_MAX = 16
 """Descriptors beside one message at most."""
-FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# plain numbers: the flags of the socket module are enums, and putting those together takes longer than to receive
+FLAGS = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+TRUNCATED = int(socket.MSG_CTRUNC)
 _SPACE = socket.CMSG_SPACE(BUFFERS_MAX * array.array("i").itemsize)
 
 
@@ -22,12 +24,14 @@ def receive(sock: socket.socket, size: int, flags: int = 0) -> tuple[bytes, list
     Raises :class:`InvalidBuffer` when some did not get through: there were more than may come at once, or this process
     has no descriptors left.
     """
-    data, extra, told, _ = sock.recvmsg(size, _SPACE, flags | FLAGS)
+    data, extra, told, _ = sock.recvmsg(size, _SPACE, int(flags) | FLAGS)
+    if not extra and not told & TRUNCATED:
+        return data, []
     fds = array.array("i")
     for level, kind, payload in extra:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
-    if told & socket.MSG_CTRUNC:
+    if told & TRUNCATED:
         close_all(fds)
         raise InvalidBuffer(
             f"descriptors were lost: {BUFFERS_MAX} are the most at once, and the receiver must have so many to spare"

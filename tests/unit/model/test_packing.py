@@ -103,7 +103,7 @@ def test_a_parameter_of_the_handler_wins_over_an_option_of_its_name() -> None:
 
 
 def test_the_options_are_those_of_a_request() -> None:
-    assert set(Request.__struct_fields__) - {"command", "input", "checked", "fresh"} == OPTIONS
+    assert set(Request.__struct_fields__) - {"command", "input", "checked", "fresh", "trace"} == OPTIONS
 
 
 def test_options_set_beforehand_are_kept_and_may_be_overruled() -> None:

@@ -110,8 +110,9 @@ def test_any_text_can_be_sent(error: Exception) -> None:
     handler, _ = raising(error)
     run, commands = started(handler)
     execute(run, lambda: commands)
-    data = frames.encode(run.ended)
-    assert Decoder(frames.FROM_RUNNER).feed(data) == [run.ended]
+    ended = run.ended
+    data = frames.encode(ended)
+    assert Decoder(frames.FROM_RUNNER).feed(data) == [ended]
     assert len(data) < 2 * (executor.MESSAGE_MAX + executor.TRACEBACK_MAX)
 
 

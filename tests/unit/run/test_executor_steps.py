@@ -70,7 +70,7 @@ def test_a_result_that_is_too_large_is_a_failure_that_says_what_to_do() -> None:
 def test_a_command_that_nobody_registers_is_a_failure() -> None:
     run = Run(assign(command="os.system"), KeptLine(), RESULT_MAX)
     execute(run, dict)
-    assert run.outcome == Failed(Fault("UnknownCommand", "no product registers os.system"))
+    assert run.outcome == Failed(Fault("UnknownCommand", "no product registers 'os.system'"))
 
 
 def test_code_that_is_broken_since_is_a_failure() -> None:
@@ -179,5 +179,8 @@ def test_what_is_reported_says_when_the_handler_was_entered() -> None:
     run, commands = started(add, b'{"a":1}')
     before = time.time()
     execute(run, lambda: commands)
-    assert run.ended == Ended(1, Done(b"3"), run.started)
+    ended = run.ended
+    assert ended == Ended(1, Done(b"3"), run.started, (), ended.seconds)
+    assert ended.seconds is not None
+    assert 0 <= ended.seconds < 60
     assert before <= run.started <= time.time()

@@ -25,6 +25,7 @@ from stoker.wire.frames import (
     Died,
     Ended,
     Fork,
+    Inspect,
     Interrupt,
     Kill,
     Leave,
@@ -32,6 +33,7 @@ from stoker.wire.frames import (
     Refused,
     Said,
     Unborn,
+    Vitals,
 )
 
 ASSIGN = Assign(1, "job", "app.work", b'{"a":1}', 2, 3, "user", ("t",), 1 << 30, 1.5, 1 << 20)
@@ -59,9 +61,16 @@ FAMILIES: list[tuple[msgspec.msgpack.Decoder[Any], list[Any]]] = [
     ),
     (
         frames.TO_RUNNER,
-        [ASSIGN, Interrupt(1, "cancel", "asked"), Answer(1, 2, b"{}", None), Answer(1, 2, b'"m"', "code")],
+        [ASSIGN, Interrupt(1, "cancel", "asked"), Answer(1, 2, b"{}", None), Answer(1, 2, b'"m"', "code"), Inspect()],
     ),
-    (frames.FROM_RUNNER, [Progressed(1, None, None, "s"), *(Ended(1, outcome, 1.0) for outcome in OUTCOMES)]),
+    (
+        frames.FROM_RUNNER,
+        [
+            Progressed(1, None, None, "s"),
+            *(Ended(1, outcome, 1.0, (), 0.5) for outcome in OUTCOMES),
+            Vitals(1, 1 << 20, 2 << 20, 3.5, 1.25),
+        ],
+    ),
 ]
 CASES = [(family, frame) for family, members in FAMILIES for frame in members]
 

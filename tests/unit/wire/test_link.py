@@ -25,10 +25,10 @@ class Ends:
         self.frames: list[Any] = []
         self.closed = 0
         self.changed = asyncio.Event()
-        self.link = Link(asyncio.get_running_loop(), ours, FROM_RUNNER, self._frame, self._close)
+        self.link = Link(asyncio.get_running_loop(), ours, FROM_RUNNER, self._heard, self._close)
 
-    def _frame(self, frame: Any) -> None:
-        self.frames.append(frame)
+    def _heard(self, frames: list[Any]) -> None:
+        self.frames += frames
         self.changed.set()
 
     def _close(self) -> None:
@@ -209,10 +209,11 @@ def test_descriptors_that_come_with_frames_wait_until_they_are_taken() -> None:
         taken: list[int] = []
         link: Link
 
-        def on_frame(frame: Said) -> None:
-            taken.extend(link.take_fds(frame.run))
+        def on_frames(frames: list[Said]) -> None:
+            for frame in frames:
+                taken.extend(link.take_fds(frame.run))
 
-        link = Link(asyncio.get_running_loop(), ours, FROM_RUNNER, on_frame, lambda: None, descriptors=True)
+        link = Link(asyncio.get_running_loop(), ours, FROM_RUNNER, on_frames, lambda: None, descriptors=True)
         pipe = os.pipe()
         socket.send_fds(theirs, [frames.encode(Said(2, "log", 1.0, b"x"))], pipe)
         for fd in pipe:

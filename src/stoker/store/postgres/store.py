@@ -24,12 +24,20 @@ from stoker.store.base import (
     Settlement,
     Wake,
 )
+from stoker.store.messages import Messages
 from stoker.store.postgres import migrating, moving, reading, roster, running, submitting, upkeep
 from stoker.store.postgres.clock import ServerClock
 from stoker.store.postgres.listener import Listener
+from stoker.store.postgres.messages import PostgresMessages
+from stoker.store.postgres.roles import PostgresRoles
+from stoker.store.postgres.schedules import PostgresSchedules
 from stoker.store.postgres.session import Db, Readers, Session
+from stoker.store.postgres.stats import PostgresStats
 from stoker.store.postgres.url import parse
 from stoker.store.postgres.writer import Kind, Writer
+from stoker.store.roles import Roles
+from stoker.store.schedules import Schedules
+from stoker.store.stats import Stats
 
 READERS = 2
 
@@ -50,6 +58,10 @@ class PostgresStore:
         self._session = Session(self.address, "writer", local, self._welcome)
         self._writer = Writer(self._session, self._clock)
         self._readers = Readers(self.address, local, READERS, PATIENCE)
+        self.stats: Stats = PostgresStats(self._writer, self._readers)
+        self.messages: Messages = PostgresMessages(self._writer, self._readers)
+        self.roles: Roles = PostgresRoles(self._do, self._readers)
+        self.schedules: Schedules = PostgresSchedules(self._do, self._readers, self.now)
         self._listener: Listener | None = None
         self._local = local
         self._open = False

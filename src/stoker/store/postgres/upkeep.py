@@ -7,6 +7,7 @@ from collections.abc import Collection
 from stoker.model.errors import DuplicateJob, UnknownJob, WrongState
 from stoker.model.job import Job
 from stoker.model.outcome import Fault
+from stoker.model.product import unknown
 from stoker.store.columns import pack
 from stoker.store.postgres import reading
 from stoker.store.postgres.session import Db
@@ -37,7 +38,7 @@ async def orphan(db: Db, known: Collection[str]) -> list[str]:
     gone: list[str] = []
     for (command,) in await db.all("ready_commands"):
         if command not in known:
-            fault = pack(Fault("UnknownCommand", f"no product registers {command}"))
+            fault = pack(Fault("UnknownCommand", unknown(command, known)))
             ready = [row[0] for row in await db.all("ready_of", command, BITE)]
             gone += [row[0] for row in await db.all("end_new", ready, "failed", fault, False)]
     return gone

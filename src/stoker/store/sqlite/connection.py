@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import apsw
@@ -110,6 +110,11 @@ class Connection:
         """Run a named statement; its rows."""
         return self.query(SQL[name], values)
 
+    def each(self, name: str, values: Iterable[tuple[Value, ...]]) -> list[Row]:
+        """Run a named statement with each of these; all rows that they return, in order."""
+        self._check_process()
+        return self._db.executemany(SQL[name], values, can_cache=True).fetchall()
+
     def query(self, sql: str, values: tuple[Value, ...]) -> list[Row]:
         self._check_process()
         return self._db.execute(sql, values, can_cache=True).fetchall()
@@ -145,6 +150,20 @@ class Connection:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+    def total_changes(self) -> int:
+        """Rows changed on this connection so far."""
+        return self._db.total_changes()
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[Callable[[], object]]:
+        """A part of a transaction that can be taken back: call what this gives."""
+        self._db.execute("SAVEPOINT part", can_cache=True)
+        try:
+            yield lambda: self._db.execute("ROLLBACK TO part")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("RELEASE part", can_cache=True)
 
     def _check_process(self) -> None:
         if os.getpid() != self.pid:

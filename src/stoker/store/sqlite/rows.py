@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from stoker.model.event import Event, EventKind
 from stoker.model.job import Claimed, Job, State, Waits
 from stoker.store import columns
+from stoker.store.base import Settlement
 from stoker.store.sqlite.connection import Row
 
 
@@ -28,6 +30,58 @@ def claimed(row: Row) -> Claimed:
         gate,
         round,
     )
+
+
+class Ready(msgspec.Struct, array_like=True, frozen=True):
+    """A row of ``first_ready``. ``input`` is None when it is large; ``created`` has all its digits."""
+
+    seq: int
+    id: str
+    command: str
+    input: str | None
+    attempt: int
+    fence: int
+    user: str | None
+    tags: str | None
+    overrides: str | None
+    created: str
+    gate: str | None
+    round: int
+
+
+_ready = msgspec.json.Decoder(list[Ready])
+
+
+def ready(text: str) -> list[Ready]:
+    return _ready.decode(text)
+
+
+def claimed_from(row: Ready, large: bytes | None) -> Claimed:
+    return Claimed(
+        row.seq,
+        row.id,
+        row.command,
+        large if large is not None else (row.input or "").encode(),
+        row.attempt,
+        row.fence,
+        row.user,
+        columns.tags(row.tags),
+        columns.overrides(row.overrides),
+        float(row.created),
+        row.gate,
+        row.round,
+    )
+
+
+def packed(settlements: Sequence[Settlement]) -> str:
+    """What ``end_all`` reads."""
+    return columns.pack(
+        [
+            (one.seq, one.fence, end.state, None if end.output is None else end.output.decode(),
+             columns.pack_some(end.fault), end.attempt)
+            for one in settlements for end in (one.ending,)
+        ]
+    )  # fmt: skip
 
 
 def job(row: Row) -> Job:

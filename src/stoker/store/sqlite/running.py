@@ -10,7 +10,10 @@ from stoker.model.job import Claimed, Waits
 from stoker.store import columns
 from stoker.store.base import Held, Quota, Report, Settlement
 from stoker.store.sqlite import gates, rows
-from stoker.store.sqlite.connection import Connection
+from stoker.store.sqlite.connection import Connection, Value
+
+INLINED = 4096
+"""Bytes up to which inputs and outputs travel many at a time, as one value."""
 
 
 def claim(db: Connection, owner: str, lease: float, quotas: Sequence[Quota], total: int, now: float) -> list[Claimed]:
@@ -24,13 +27,22 @@ def claim(db: Connection, owner: str, lease: float, quotas: Sequence[Quota], tot
     open_now = [(quota, room) for quota in quotas if (room := _room(db, quota, total, now)) > 0]
     if len(open_now) == 1:
         quota, room = open_now[0]
-        taken = db.all("claim_first", owner, now + lease, now, quota.command, room)
-        taken.sort(key=lambda row: (-cast(int, row[-1]), row[0]))
-        jobs = [rows.claimed(row[:-1]) for row in taken]
+        jobs = _first(db, quota.command, room, now)
+        if jobs:
+            db.all("claim_first", owner, now + lease, now, quota.command, room)
     else:
         jobs = _merged(db, owner, lease, open_now, total, now)
     _count_rates(db, quotas, jobs, now)
     return jobs
+
+
+def _first(db: Connection, command: str, room: int, now: float) -> list[Claimed]:
+    """The first in line, as they will be when they are claimed, a line of this code below."""
+    (row,) = db.all("first_ready", command, now, room, INLINED)
+    return [
+        rows.claimed_from(found, cast(bytes, db.all("input_of", found.seq)[0][0]) if found.input is None else None)
+        for found in rows.ready(cast(str, row[0]))
+    ]
 
 
 def _room(db: Connection, quota: Quota, total: int, now: float) -> int:
@@ -71,25 +83,50 @@ def _count_rates(db: Connection, quotas: Sequence[Quota], jobs: list[Claimed], n
 
 def settle(db: Connection, settlements: Sequence[Settlement], now: float) -> list[bool]:
     """Write endings; the fence decides whether each is still wanted."""
-    return [_settle(db, settlement, now) for settlement in settlements]
+    if not any(one.key or one.ending.again for one in settlements) and _end_all(db, settlements, now):
+        return [True] * len(settlements)
+    return [(one.ending.again and _again(db, one, now)) or _end(db, one, now) for one in settlements]
 
 
-def _settle(db: Connection, settlement: Settlement, now: float) -> bool:
-    seq, fence, ending = settlement.seq, settlement.fence, settlement.ending
-    fault = columns.pack_some(ending.fault)
-    if ending.again:
-        assert ending.run_at is not None
-        waits = Waits.TIME if ending.run_at > now else Waits.SLOT
-        left = db.one("again", seq, fence, waits, ending.run_at, fault, ending.attempt, now)
-        if left is not None:
-            if waits is Waits.TIME:
-                gates.release(db, cast("str | None", left[0]), now)
+def _end_all(db: Connection, settlements: Sequence[Settlement], now: float) -> bool:
+    """The plain case, where no answer is needed for each: half the price. If any was late, nothing is written."""
+    with db.savepoint() as undo:
+        before = db.total_changes()
+        if sum(len(one.ending.output) for one in settlements if one.ending.output) <= INLINED * len(settlements):
+            db.all("end_all", rows.packed(settlements), now)
+        else:
+            db.each("end", [_end_values(one, now) for one in settlements])
+        if db.total_changes() - before == len(settlements):
             return True
-    # also what could not go back because somebody asked to cancel it
-    left = db.one("end", seq, fence, ending.state, ending.output, fault, now, ending.attempt)
-    if left is None:
+        undo()
         return False
-    gates.release(db, cast("str | None", left[0]), now)
+
+
+def _end(db: Connection, settlement: Settlement, now: float) -> bool:
+    """Also for what could not go back because somebody asked to cancel it."""
+    db.all("end", *_end_values(settlement, now))
+    if not db.changes():
+        return False
+    gates.release(db, settlement.key, now)
+    return True
+
+
+def _end_values(settlement: Settlement, now: float) -> tuple[Value, ...]:
+    ending = settlement.ending
+    fault = columns.pack_some(ending.fault)
+    return (settlement.seq, settlement.fence, ending.state, ending.output, fault, now, ending.attempt)
+
+
+def _again(db: Connection, settlement: Settlement, now: float) -> bool:
+    ending = settlement.ending
+    assert ending.run_at is not None
+    waits = Waits.TIME if ending.run_at > now else Waits.SLOT
+    fault = columns.pack_some(ending.fault)
+    db.all("again", settlement.seq, settlement.fence, waits, ending.run_at, fault, ending.attempt, now)
+    if not db.changes():
+        return False
+    if waits is Waits.TIME:
+        gates.release(db, settlement.key, now)
     return True
 
 
@@ -104,8 +141,7 @@ def _report(db: Connection, item: Report, now: float) -> bool:
         return False
     if item.progress is not None:
         db.all("set_progress", item.seq, item.fence, columns.pack(item.progress), now)
-    for event in item.events:
-        db.all("insert_event", item.seq, row[0], event.at, event.kind, event.data)
+    db.each("insert_event", [(item.seq, row[0], event.at, event.kind, event.data) for event in item.events])
     return True
 
 

@@ -24,9 +24,17 @@ from stoker.store.base import (
     Settlement,
     Wake,
 )
+from stoker.store.messages import Messages
+from stoker.store.roles import Roles
+from stoker.store.schedules import Schedules
 from stoker.store.sqlite import moving, reading, roster, running, submitting, upkeep
 from stoker.store.sqlite.connection import Connection
+from stoker.store.sqlite.messages import SqliteMessages
+from stoker.store.sqlite.roles import SqliteRoles
+from stoker.store.sqlite.schedules import SqliteSchedules
+from stoker.store.sqlite.stats import SqliteStats
 from stoker.store.sqlite.writer import Worker
+from stoker.store.stats import Stats
 
 
 class SqliteStore:
@@ -39,6 +47,10 @@ class SqliteStore:
         self._clock = clock or SystemClock()
         self._writer = Worker(self._open_writer, "stoker-writer", grouped=True)
         self._reader = Worker(self._open_reader, "stoker-reader", grouped=False)
+        self.stats: Stats = SqliteStats(self._writer, self._reader, self.now)
+        self.messages: Messages = SqliteMessages(self._writer, self._reader, self.now)
+        self.roles: Roles = SqliteRoles(self._writer, self._reader, self.now)
+        self.schedules: Schedules = SqliteSchedules(self._writer, self._reader, self.now)
         self._open = False
 
     def _open_writer(self) -> Connection:

@@ -8,6 +8,7 @@ from typing import cast
 from stoker.model.errors import DuplicateJob, WrongState
 from stoker.model.job import Job, Waits
 from stoker.model.outcome import Fault
+from stoker.model.product import unknown
 from stoker.store.columns import pack
 from stoker.store.sqlite import gates, reading
 from stoker.store.sqlite.connection import Connection, Row
@@ -32,7 +33,7 @@ def orphan(db: Connection, known: Collection[str], now: float) -> list[str]:
     gone: list[str] = []
     for (command,) in cast("list[tuple[str]]", db.all("ready_commands")):
         if command not in known:
-            fault = pack(Fault("UnknownCommand", f"no product registers {command}"))
+            fault = pack(Fault("UnknownCommand", unknown(command, known)))
             gone += _dropped(db, db.all("orphan", command, fault, now), now)
     return gone
 

@@ -12,15 +12,29 @@ SET state = 'running', attempt = attempt + 1, fence = fence + 1, owner = ?1, lea
 WHERE seq = ?4 AND state = 'new'
 RETURNING seq, id, command, input, attempt, fence, user, tags, overrides, created, gate, round;
 
+-- name: first_ready
+-- The first ready jobs of a command, as they will be claimed: all in one value, because for each row that a statement
+-- returns the writer thread lets go of the interpreter, and waits for it again. Large inputs are read by themselves; a
+-- moment is written with all its digits.
+SELECT json_group_array(json_array(
+         seq, id, command, iif(length(input) <= ?4, CAST(input AS TEXT), NULL), attempt + 1, fence + 1, user, tags,
+         overrides, format('%!.17g', created), gate, round))
+FROM (SELECT * FROM jobs
+      WHERE command = ?1 AND state = 'new' AND waits = 'slot' AND (expires IS NULL OR expires > ?2)
+      ORDER BY priority DESC, seq LIMIT ?3);
+
 -- name: claim_first
--- Take the first ready jobs of a command in one statement: the way of a store where nothing else competes.
+-- Take the first ready jobs of a command: the way of a store where nothing else competes.
 UPDATE jobs
 SET state = 'running', attempt = attempt + 1, fence = fence + 1, owner = ?1, lease_until = ?2,
     started = ?3, updated = ?3, progress = NULL
 WHERE seq IN (SELECT seq FROM jobs
               WHERE command = ?4 AND state = 'new' AND waits = 'slot' AND (expires IS NULL OR expires > ?3)
-              ORDER BY priority DESC, seq LIMIT ?5)
-RETURNING seq, id, command, input, attempt, fence, user, tags, overrides, created, gate, round, priority;
+              ORDER BY priority DESC, seq LIMIT ?5);
+
+-- name: input_of
+-- The input of a job.
+SELECT input FROM jobs WHERE seq = ?1;
 
 -- name: running_of
 -- How many jobs of a command run anywhere.
@@ -41,8 +55,18 @@ UPDATE jobs
 SET state = iif(cancel IS NULL, ?3, 'cancelled'), output = iif(cancel IS NULL, ?4, NULL),
     fault = iif(cancel IS NULL, ?5, json_object('type', 'Cancelled', 'message', cancel, 'traceback', NULL)),
     finished = ?6, updated = ?6, attempt = ?7, owner = NULL, lease_until = NULL, cancel = NULL
-WHERE seq = ?1 AND fence = ?2 AND state = 'running'
-RETURNING gate;
+WHERE seq = ?1 AND fence = ?2 AND state = 'running';
+
+-- name: end_all
+-- The same for many: rows of seq, fence, state, output, fault, attempt, as JSON. One step instead of one for each.
+UPDATE jobs
+SET state = iif(cancel IS NULL, one.state, 'cancelled'), output = iif(cancel IS NULL, CAST(one.output AS BLOB), NULL),
+    fault = iif(cancel IS NULL, one.fault, json_object('type', 'Cancelled', 'message', cancel, 'traceback', NULL)),
+    finished = ?2, updated = ?2, attempt = one.attempt, owner = NULL, lease_until = NULL, cancel = NULL
+FROM (SELECT value ->> 0 AS seq, value ->> 1 AS fence, value ->> 2 AS state, value ->> 3 AS output,
+             value ->> 4 AS fault, value ->> 5 AS attempt
+      FROM json_each(?1)) AS one
+WHERE jobs.seq = one.seq AND jobs.fence = one.fence AND +jobs.state = 'running';  -- +: by seq, not by state
 
 -- name: again
 -- Give the job back to wait for its next attempt, if the attempt is still the newest and nobody asked to cancel it. It
@@ -50,8 +74,7 @@ RETURNING gate;
 UPDATE jobs
 SET state = 'new', waits = ?3, run_at = ?4, fault = ?5, attempt = ?6, updated = ?7, expires = NULL,
     owner = NULL, lease_until = NULL
-WHERE seq = ?1 AND fence = ?2 AND state = 'running' AND cancel IS NULL
-RETURNING gate;
+WHERE seq = ?1 AND fence = ?2 AND state = 'running' AND cancel IS NULL;
 
 -- name: set_progress
 -- The newest progress of a running attempt.

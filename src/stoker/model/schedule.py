@@ -1,0 +1,162 @@
+"""A schedule: what is to be run, when, and what happens when that cannot be.
+
+Here an entry of a schedule file, or of ``@product.cron``, is read and checked; :mod:`stoker.model.cron` says when it is
+due. Every text and number has a bound, so that a hostile file costs nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import zlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from stoker.model.cron import Cron, cron
+from stoker.model.schedule_keys import KINDS, NAME_MAX, READERS, Kind, Overlap, shown, what
+
+TIMEOUT = 7200.0
+"""Seconds that a run may take where nothing else is said: what the cron scripts of the 002 seed have."""
+_KEYS = frozenset((*READERS, *KINDS, "shell"))
+_OF_KINDS = {
+    "input": (Kind.JOB,),
+    "environment": (Kind.CRON, Kind.COMMAND),
+    "headers": (Kind.URL,),
+    "shell": (Kind.COMMAND,),
+    "as_root": (Kind.COMMAND,),
+}
+"""Keys that mean something for some kinds only."""
+PRODUCT = "cron"
+"""The product that the commands for scripts, programs and addresses belong to."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One schedule. Times are seconds; ``where`` is the place it was read from, for messages."""
+
+    name: str
+    schedule: str
+    kind: Kind
+    what: str | tuple[str, ...]
+    """The command's name, the script and its arguments, the program and its arguments, or the address. One text for a
+    program means that a shell reads it."""
+    active: bool = True
+    tz: str = "UTC"
+    timeout: float = TIMEOUT
+    overlap: Overlap = Overlap.SKIP
+    jitter: float = 0.0
+    catch_up: int = 0
+    """How many of the slots that were missed are fired later, the newest first of all."""
+    priority: int | None = None
+    retries: int | None = None
+    memory: int | None = None
+    role: str = ""
+    every_node: bool = False
+    """Whether each node runs it for itself."""
+    input: dict[str, Any] = {}
+    environment: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    as_root: bool = False
+    where: str = ""
+
+    @property
+    def cron(self) -> Cron:
+        return cron(self.schedule, self.tz)
+
+    @property
+    def fingerprint(self) -> str:
+        """What its slots follow from; with another one it begins anew."""
+        return f"{self.schedule} {self.tz} {'on' if self.active else 'off'}"
+
+    @property
+    def shown(self) -> str:
+        """What it runs, for people."""
+        return self.what if isinstance(self.what, str) else shlex.join(self.what)
+
+    def delay(self, node: str = "") -> float:
+        """How long after each slot its job is submitted: the same for every slot, on every node, after every start."""
+        return self.jitter * zlib.crc32(f"{self.name}@{node}".encode()) / 2**32
+
+
+_COMMANDS = {Kind.CRON: "script", Kind.COMMAND: "argv", Kind.URL: "url"}
+
+
+def command_of(entry: Entry, node: str, roles: Collection[str]) -> str:
+    """The command that carries out an entry: its own, or one of :data:`PRODUCT`, bound to this node or to its role where
+    the entry is. ``roles`` are those that have holders; without them every role is every node's."""
+    if entry.kind is Kind.JOB:
+        return entry.shown
+    name = f"{PRODUCT}.{_COMMANDS[entry.kind]}"
+    if entry.every_node:
+        return f"{name}@{node}"
+    return f"{name}/{entry.role}" if entry.role in roles else name
+
+
+class Defaults(msgspec.Struct, frozen=True, kw_only=True):
+    """What entries mean that do not say otherwise."""
+
+    tz: str = "UTC"
+    timeout: float = TIMEOUT
+    shell: bool = False
+    """Whether a command with characters of a shell is given to one without being told."""
+    role: str = ""
+    every_node: bool = False
+
+
+def read(table: Any, defaults: Defaults, where: str = "") -> Entry:
+    """An entry from what stands in a file. Raises ValueError with one sentence: which key is wrong, and why."""
+    if not isinstance(table, Mapping):
+        raise ValueError(f"an entry is an object with name and schedule, not {shown(table)}")
+    _known(table)
+    found: dict[str, Any] = {"tz": defaults.tz, "timeout": defaults.timeout, "role": defaults.role}
+    for key, told in table.items():
+        if key in READERS:
+            found[key] = _read(key, told)
+    kind = _kind(table)
+    found["every_node"] = found.get("every_node", defaults.every_node and kind is not Kind.JOB and "role" not in table)
+    found["what"] = what(kind, table, defaults.shell)
+    for key in ("name", "schedule"):
+        if key not in found:
+            raise ValueError(f"{key} is missing")
+    cron(found["schedule"], found["tz"])
+    entry = Entry(kind=kind, where=where, **found)
+    _check_together(entry, table)
+    return entry
+
+
+def declared(command: str, table: Mapping[str, Any], defaults: Defaults, where: str) -> Entry:
+    """The entry that ``@product.cron`` means. Raises ValueError."""
+    return read({"name": command, **table, "job": command}, defaults, where)
+
+
+def _known(table: Mapping[str, Any]) -> None:
+    for key in table.keys() - _KEYS:
+        near = difflib.get_close_matches(str(key)[:NAME_MAX], _KEYS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else f"; known are {', '.join(sorted(_KEYS))}"
+        raise ValueError(f"there is no key {str(key)[:NAME_MAX]!r}{hint}")
+
+
+def _kind(table: Mapping[str, Any]) -> Kind:
+    given = [kind for kind in KINDS if kind in table]
+    if len(given) != 1:
+        both = f"it has {' and '.join(given)}" if given else "it has none of them"
+        raise ValueError(f"an entry has exactly one of {', '.join(KINDS)}; {both}")
+    return Kind(given[0])
+
+
+def _check_together(entry: Entry, table: Mapping[str, Any]) -> None:
+    for key in table.keys() & _OF_KINDS.keys():
+        if entry.kind not in _OF_KINDS[key]:
+            raise ValueError(f"{key} means nothing for a {entry.kind}")
+    if entry.every_node and entry.role:
+        raise ValueError("what every node runs for itself has no role")
+    if entry.every_node and entry.kind is Kind.JOB:
+        raise ValueError("a registered command runs on any node; every_node is for cron, command and url")
+
+
+def _read(key: str, told: Any) -> Any:
+    try:
+        return READERS[key](told)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None

@@ -1,0 +1,172 @@
+"""The bridge as one ASGI application: served by ``stoker up --web``, or mounted in an application of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import html
+import importlib.util
+import signal
+import threading
+from collections.abc import Collection
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from stoker import settings as settings_module
+from stoker.model.errors import StokerError
+from stoker.settings import Settings
+from stoker.web import openapi, refusal
+from stoker.web.auth import Auth, Authenticate
+from stoker.web.calls import Calls
+from stoker.web.commands003 import Commands003
+from stoker.web.guard import Guard
+from stoker.web.hub import Hub
+from stoker.web.ledger import Ledger
+from stoker.web.refusal import Refusal
+from stoker.web.rest import Rest
+from stoker.web.static import Static
+from stoker.web.tokens import signer
+from stoker.web.websocket import Sockets
+from stoker.wire.messages import LINE_SLACK
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Bridge:
+    """The application. It connects to the daemon with its first request, or when the server that runs it starts.
+
+    ``stop`` lets go of everything; an application that mounts it and has no more requests need not call that.
+    """
+
+    def __init__(self, settings: Settings, authenticate: Authenticate | None, hosts: Collection[str] | None) -> None:
+        self.settings = settings
+        self._ledger = Ledger(settings.folder)
+        self.hub = Hub(settings, self._ledger)
+        self.auth = Auth(settings, signer(settings), self._ledger, authenticate)
+        self.calls = Calls(self.hub)
+        self.socket_io: Any = None
+        """The ``socketio.AsyncServer``, for applications that emit by themselves; None without the extra."""
+        most = settings.max_input + LINE_SLACK
+        self.routes = self._routes(most)
+        inner = Starlette(
+            routes=self.routes,
+            exception_handlers={
+                Refusal: refusal.on_error, StokerError: refusal.on_error, HTTPException: _not_found
+            },
+        )  # fmt: skip
+        self._app = Guard(inner, hosts, settings.web.origins, most)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        self.start()
+        await self._app(scope, receive, send)
+
+    def start(self) -> None:
+        """Connect to the daemon, once for each event loop."""
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        self._loop = loop
+        self.hub.start()
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPS:
+                self._hear(number, loop)
+
+    async def stop(self) -> None:
+        """Say good-bye to every browser and to the daemon."""
+        self.hub.drain()
+        await self.hub.stop()
+        self._loop = None
+
+    def _hear(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Servers wait for open streams before they stop; so they have to end as soon as the server is asked to."""
+        before = signal.getsignal(number)
+        if not callable(before):
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self.hub.drain)
+            before(number, frame)
+
+        signal.signal(number, stop)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _routes(self, most: int) -> list[BaseRoute]:
+        files = Static("js")
+        return [
+            *Rest(self.auth, self.hub, self.calls, most).routes(),
+            *Commands003(self.auth, self.calls, most).routes(),
+            WebSocketRoute("/ws", Sockets(self.auth, self.hub, self.calls).serve),
+            Route("/js/{name}", files.serve, methods=["GET"]),
+            *self._socket_io(most),
+            Route("/openapi.json", self._openapi, methods=["GET"]),
+            Route("/", self._front, methods=["GET"]),
+        ]
+
+    def _socket_io(self, most: int) -> list[BaseRoute]:
+        """Where python-socketio is installed."""
+        if importlib.util.find_spec("socketio") is None:
+            return []
+        found = importlib.import_module("stoker.web.socket_io").SocketIO(self.auth, self.hub, self.calls, most)
+        self.socket_io = found.server
+        return [Mount("/socket.io", found)]
+
+    async def _openapi(self, request: Request) -> Response:
+        who = (await self.auth.caller(request)).identity
+        schema = msgspec.json.decode(await self.calls.call(who, "schema", {}))
+        commands = msgspec.json.decode(await self.calls.call(who, "commands", {}))
+        base = request.base_url.path.rstrip("/") or "/"
+        return Response(openapi.document(schema, commands, base), media_type="application/json")
+
+    async def _front(self, request: Request) -> Response:
+        caller = await self.auth.caller(request)
+        user = html.escape(caller.identity.user)
+        return HTMLResponse(f"<!doctype html><meta charset=utf-8><title>Stoker</title><p>Signed in as {user}.")
+
+
+def bridge(
+    authenticate: Authenticate | None = None,
+    *,
+    settings: Settings | None = None,
+    root: str | Path | None = None,
+    hosts: Collection[str] | None = None,
+    **options: Any,
+) -> Bridge:
+    """An ASGI application that lets browsers use the daemon of the project in ``root`` (by default the current one).
+
+    ``authenticate(request)`` is called with each request and says who makes it: an :class:`~stoker.web.Identity`, or
+    None for nobody it knows; it may be a coroutine, or else runs in a thread. Without it only tokens of ``stoker
+    token`` are let in. ``hosts`` are the names under which it may be asked; by default any, because the application
+    around it looks after that. ``options`` are settings by their names.
+
+    Raises :class:`~stoker.errors.SettingsError`.
+    """
+    given = settings or settings_module.load({"root": None if root is None else str(root), **options})
+    return Bridge(given, authenticate, hosts)
+
+
+async def _not_found(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
+    headers = dict(error.headers or {})
+    return refusal.answer(Refusal(error.status_code, code, error.detail, headers))

@@ -1,0 +1,167 @@
+"""Finding out who asks: our own tokens in a header, a cookie or, once, in an address; else the application's login."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import msgspec
+import structlog
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import RedirectResponse, Response
+
+from stoker.settings import Settings
+from stoker.web import tokens
+from stoker.web.hub import Hub
+from stoker.web.identity import Caller, Identity
+from stoker.web.ledger import Ledger
+from stoker.web.refusal import not_allowed, unauthorized
+from stoker.web.tokens import LOGIN_LIFE, TICKET_LIFE, TOKEN_LIFE_MAX, Claims, Signer
+
+log = structlog.get_logger(role="web")
+
+COOKIE = "stoker"
+SAFE = ("GET", "HEAD", "OPTIONS")
+Authenticate: TypeAlias = Callable[[HTTPConnection], Identity | Awaitable[Identity | None] | None]
+"""The application's own word on who makes a request; None: nobody it knows."""
+
+
+class Auth:
+    """One gate for every route."""
+
+    def __init__(self, settings: Settings, signer: Signer, ledger: Ledger, authenticate: Authenticate | None) -> None:
+        self._settings = settings
+        self._signer = signer
+        self._ledger = ledger
+        self._authenticate = authenticate
+        ledger.look()
+
+    async def caller(self, asking: HTTPConnection, *, ticket: bool = False) -> Caller:
+        """Who asks. ``ticket``: an address may carry the proof. Raises :class:`Refusal`."""
+        caller = self._by_token(asking, ticket) or await self._by_application(asking)
+        if caller is None:
+            raise unauthorized()
+        if caller.by in ("cookie", "application") and asking.scope.get("method", "GET") not in SAFE:
+            _from_a_page_of_ours(asking)
+        return caller
+
+    def _by_token(self, asking: HTTPConnection, ticket: bool) -> Caller | None:
+        scheme, _, bearer = asking.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and tokens.ours(bearer.strip()):
+            claims = self._good(bearer.strip(), "token")
+            if claims is None:
+                raise unauthorized("the token is wrong, over, or was taken back")
+            return Caller(claims.identity, claims.issued, claims.expires, "token")
+        if ticket and "ticket" in asking.query_params:
+            return self.spend(asking.query_params["ticket"], "ticket")
+        cookie = asking.cookies.get(COOKIE, "")
+        claims = self._good(cookie, "token") if tokens.ours(cookie) else None
+        return None if claims is None else Caller(claims.identity, claims.issued, claims.expires, "cookie")
+
+    async def _by_application(self, asking: HTTPConnection) -> Caller | None:
+        if self._authenticate is None:
+            return None
+        since = time.time()
+        if inspect.iscoroutinefunction(self._authenticate):
+            found = await self._authenticate(asking)
+        else:
+            # it may look into a database: in a thread, so that nobody else waits for that
+            found = await asyncio.to_thread(self._authenticate, asking)
+            if inspect.isawaitable(found):
+                found = await found
+        if found is None:
+            return None
+        if not isinstance(found, Identity):
+            raise TypeError(f"authenticate returns a stoker.web.Identity or None, not {type(found).__name__}")
+        return Caller(found, since, None, "application")
+
+    async def still(self, asking: HTTPConnection, identity: Identity) -> bool:
+        """Whether the application still says the same."""
+        try:
+            caller = await self._by_application(asking)
+        except Exception:
+            log.exception("the application cannot say who this is; the stream stays")
+            return True
+        return caller is not None and caller.identity == identity
+
+    def spend(self, ticket: str, kind: str) -> Caller:
+        """Use up what is good once. Raises :class:`Refusal`."""
+        claims = self._good(ticket, kind)
+        life = TICKET_LIFE if kind == "ticket" else LOGIN_LIFE
+        if claims is None or not self._ledger.spend(claims.id, max(life, LOGIN_LIFE)):
+            raise unauthorized(f"the {kind} is wrong, over, or was used before")
+        return Caller(claims.identity, claims.issued, claims.until, kind)
+
+    def _good(self, token: str, kind: str) -> Claims | None:
+        claims = self._signer.read(token, kind)
+        if claims is None or self._ledger.revoked(claims.user, claims.session, claims.issued):
+            return None
+        return claims
+
+    # ── what can be asked about it ───────────────────────────────────────────────────────────────────────────────────
+
+    async def ticket(self, request: Request) -> Response:
+        """One-time proof for an address."""
+        caller = await self.caller(request)
+        ticket = self._signer.sign(caller.identity, TICKET_LIFE, "ticket", caller.until)
+        return _json({"ticket": ticket, "expires": TICKET_LIFE})
+
+    async def token(self, request: Request, hub: Hub) -> Response:
+        """A new token for who has a good one, or is known to the application. Who came with a cookie gets a cookie."""
+        caller = await self.caller(request)
+        token, life = self._token(caller.identity)
+        hub.renewed(Caller(caller.identity, caller.since, time.time() + life, caller.by))
+        by_cookie = caller.by == "cookie"
+        response = _json({"token": None if by_cookie else token, "expires": life})
+        if by_cookie:
+            self._set_cookie(request, response, token, life)
+        return response
+
+    async def logout(self, request: Request, hub: Hub) -> Response:
+        """Nothing that was given to this session is good any more; its streams are cut."""
+        caller = await self.caller(request)
+        self._ledger.revoke(caller.identity.user, caller.identity.session, TOKEN_LIFE_MAX)
+        hub.cut()
+        response = Response(status_code=204)
+        response.delete_cookie(COOKIE, path=_root(request))
+        return response
+
+    async def login(self, request: Request) -> Response:
+        """The address that the daemon prints: its proof becomes a cookie."""
+        if request.method == "HEAD":
+            return Response()
+        caller = self.spend(request.query_params.get("ticket", ""), "login")
+        token, life = self._token(caller.identity)
+        response = RedirectResponse(_root(request), status_code=303)
+        self._set_cookie(request, response, token, life)
+        return response
+
+    def _token(self, identity: Identity) -> tuple[str, float]:
+        life = self._settings.web.token_life
+        return self._signer.sign(identity, life), life
+
+    def _set_cookie(self, request: Request, response: Response, token: str, life: float) -> None:
+        response.set_cookie(
+            COOKIE, token, max_age=int(life), path=_root(request), httponly=True, samesite="strict",
+            secure=request.url.scheme == "https",
+        )  # fmt: skip
+
+
+def _from_a_page_of_ours(asking: HTTPConnection) -> None:
+    """A browser says where a request that changes something comes from, and the guard has looked at that. One that says
+    nothing and comes with a cookie could be made by any page of an old browser."""
+    headers = asking.headers
+    if "cookie" in headers and "origin" not in headers and "sec-fetch-site" not in headers:
+        raise not_allowed("a request with a cookie says where it comes from (Origin); programs use a token")
+
+
+def _root(request: Request) -> str:
+    """The path that the bridge is mounted at."""
+    return f"{request.base_url.path.rstrip('/')}/"
+
+
+def _json(data: object) -> Response:
+    return Response(msgspec.json.encode(data), media_type="application/json")

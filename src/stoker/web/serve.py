@@ -1,0 +1,118 @@
+"""The bridge on a server of its own: what ``stoker up --web`` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from stoker.model.errors import SettingsError
+from stoker.settings import Settings
+from stoker.web.app import Bridge, bridge
+from stoker.web.auth import Authenticate
+
+HEAD_WITHIN = 10.0
+"""Seconds that the head of a request may take to arrive, and a closed connection to be emptied."""
+LEAVE_WITHIN = 4.0
+"""Seconds that requests under way have when the server is stopped."""
+HEAD_MAX = 64 << 10
+
+
+class Protocol(H11Protocol):
+    """HTTP/1.1, with time limits where uvicorn has none: a head that never ends, and a browser that never reads what
+    was left for it."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._disarm()
+        elif self._timer is None:
+            self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _arm(self) -> None:
+        self._timer = self.loop.call_later(HEAD_WITHIN, self._too_late)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_late(self) -> None:
+        self._timer = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+
+
+class Server(uvicorn.Server):
+    """``on_ready`` is called when signals are heard and requests are answered."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+
+def application(settings: Settings, sockets: list[socket.socket]) -> Bridge:
+    """The bridge as the settings say. Raises :class:`SettingsError`."""
+    authenticate = load_authenticate(settings) if settings.web.auth else None
+    names = {socket.gethostname().lower(), socket.getfqdn().lower()}
+    names |= {urlsplit(place).hostname or "" for place in settings.web.listen if "://" in place}
+    return bridge(authenticate, settings=settings, hosts=names)
+
+
+async def serve(app: Bridge, sockets: list[socket.socket], on_ready: Callable[[], None]) -> None:
+    """Answer browsers on these sockets until a signal says stop."""
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="websockets-sansio",
+        ws_max_size=app.settings.max_input,
+        ws_per_message_deflate=False,  # what is small on the line is not small here
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        h11_max_incomplete_event_size=HEAD_MAX,
+        timeout_graceful_shutdown=int(LEAVE_WITHIN),
+        backlog=2048,
+    )
+    await Server(config, on_ready).serve(sockets)
+
+
+def load_authenticate(settings: Settings) -> Authenticate:
+    """The function that ``web.auth`` names. Raises :class:`SettingsError`."""
+    name = settings.web.auth
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise SettingsError(f"web.auth: {name!r} is not module:function")
+    if str(settings.root) not in sys.path:
+        sys.path.insert(0, str(settings.root))
+    try:
+        found: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(f"web.auth: cannot load {name!r}: {error}") from None
+    if not callable(found):
+        raise SettingsError(f"web.auth: {name!r} is not a function")
+    return cast(Authenticate, found)

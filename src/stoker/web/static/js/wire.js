@@ -1,0 +1,122 @@
+/**
+ * What comes over the line: frames of an event stream, and cursors.
+ *
+ * A cursor is a place in one topic: `offset`, or `epoch.offset` where the history can be lost as a whole. The cursors of
+ * several topics are written `topic@cursor,topic@cursor`.
+ */
+
+export const AUDIENCE = "audience";
+/** The topic of what is pushed to people, rather than said by a job. */
+
+const PULSES = new Set(["jobs", "sys-stats"]);
+
+/**
+ * The topic that a text means: one of the fixed ones, or a job's by its id (`command:` in front and hyphens are allowed).
+ *
+ * @param {string} text
+ * @returns {string}
+ */
+export function topicOf(text) {
+  if (text === AUDIENCE || PULSES.has(text)) return text;
+  return `job:${text.replace(/^(job|command):/, "").replaceAll("-", "")}`;
+}
+
+/**
+ * @param {Iterable<[string, string]>} cursors topics and places in them; empty places are left out
+ * @returns {string}
+ */
+export function formatCursors(cursors) {
+  return Array.from(cursors, ([topic, cursor]) => (cursor === "" ? "" : `${topic}@${cursor}`))
+    .filter(Boolean)
+    .join(",");
+}
+
+/**
+ * @param {string} text
+ * @returns {Map<string, string>}
+ */
+export function parseCursors(text) {
+  const pairs = text.split(",").filter((part) => part.includes("@"));
+  return new Map(pairs.map((part) => /** @type {[string, string]} */ (part.split("@", 2))));
+}
+
+/**
+ * Whether one place in a topic lies behind another. An unknown place (`""`) lies before all; in another epoch every
+ * place counts as later, because what was before it is not known.
+ *
+ * @param {string} cursor
+ * @param {string} other
+ * @returns {boolean}
+ */
+export function isAfter(cursor, other) {
+  if (cursor === "" || other === "") return cursor !== "";
+  const [epoch, offset] = split(cursor);
+  const [otherEpoch, otherOffset] = split(other);
+  return epoch !== otherEpoch || offset > otherOffset;
+}
+
+/**
+ * @param {string} cursor
+ * @returns {[string, number]}
+ */
+function split(cursor) {
+  const dot = cursor.lastIndexOf(".");
+  return [cursor.slice(0, Math.max(0, dot)), Number(cursor.slice(dot + 1))];
+}
+
+/**
+ * @typedef {object} Frame one event of a stream
+ * @property {string} event
+ * @property {string} id
+ * @property {string} data
+ */
+
+/**
+ * The frames of a `text/event-stream`, as they come. Comments and what is unknown are left out; what is cut off at the
+ * end of the stream is dropped.
+ *
+ * @param {ReadableStream<Uint8Array>} body
+ * @param {() => void} heard is called for whatever comes, also for comments
+ * @returns {AsyncGenerator<Frame, void, void>}
+ */
+export async function* frames(body, heard) {
+  const reader = body.pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      heard();
+      const blocks = (rest + value).split(/\r?\n\r?\n/);
+      rest = /** @type {string} */ (blocks.pop());
+      for (const block of blocks) {
+        const frame = parseFrame(block);
+        if (frame) yield frame;
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/**
+ * @param {string} block the lines of one event
+ * @returns {Frame | null} null without data
+ */
+function parseFrame(block) {
+  const frame = { event: "message", id: "", data: "" };
+  /** @type {string[]} */
+  const data = [];
+  for (const line of block.split(/\r?\n/)) {
+    const colon = line.indexOf(":");
+    if (colon < 1) continue;
+    const value = line.slice(colon + (line[colon + 1] === " " ? 2 : 1));
+    const field = line.slice(0, colon);
+    if (field === "data") data.push(value);
+    else if (field === "event") frame.event = value;
+    else if (field === "id") frame.id = value;
+  }
+  if (data.length === 0) return null;
+  frame.data = data.join("\n");
+  return frame;
+}

@@ -1,0 +1,166 @@
+"""One open line to a browser: which topics it carries, and how far it has told each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import structlog
+
+from stoker.model.errors import DaemonError, RequestError, StoreError
+from stoker.web.identity import Caller
+from stoker.web.ring import Entry
+
+if TYPE_CHECKING:
+    from stoker.web.topics import Topic
+
+log = structlog.get_logger(role="web")
+
+TRY_AGAIN = 1.0
+BATCH = 64 << 10
+"""Bytes that are made ready to be sent at one time."""
+
+
+class Frame(NamedTuple):
+    """Something to send: ``kind`` is message, reset or end; ``body`` a JSON object."""
+
+    kind: str
+    body: bytes
+    cursor: str | None
+    """Where the whole stream stands after it; None when it does not move."""
+
+
+class Place:
+    """How far a stream has told a topic. ``number`` is the first entry of the ring that is still to be told, None when
+    there is none; while ``behind``, what comes before the ring has to be asked for."""
+
+    __slots__ = ("attached", "behind", "epoch", "joined", "known", "number", "offset", "stream", "topic")
+
+    def __init__(self, stream: Stream, topic: Topic, offset: int | None, epoch: str | None) -> None:
+        self.stream, self.topic = stream, topic
+        self.offset = offset
+        self.epoch = epoch
+        self.number: int | None = None
+        self.joined = False
+        self.behind = False
+        self.known = 0
+        self.attached: dict[str, int] = {}
+        """Tabs in the daemon's tree, and over which connection they came there."""
+
+    def told(self, entry: Entry, number: int) -> None:
+        """There is something new for this place."""
+        if self.number is None:
+            self.number = number
+        self.stream.wake.set()
+
+    @property
+    def restless(self) -> bool:
+        return self.behind or self.number is not None
+
+
+class Stream:
+    """Fed by topics, emptied by the one task that writes to the browser. Nothing is queued here: what was not told yet
+    is in the topics' rings, or still where it is kept."""
+
+    def __init__(self, caller: Caller, instance: str, tabs: tuple[str, ...] = ()) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.caller = caller
+        self.until = caller.until
+        self.instance = instance
+        self.tabs = {instance, *tabs}
+        self.places: dict[str, Place] = {}
+        self.wake = asyncio.Event()
+        self.farewell: str | None = None
+        """Why it is to be closed."""
+        self.busy = False
+        """Whether a write is under way: then what is lossy is left out."""
+
+    def close(self, reason: str) -> None:
+        """Tell the writer to say good-bye."""
+        if self.farewell is None:
+            self.farewell = reason
+        self.wake.set()
+
+    def cursor(self) -> str:
+        """The text from which this stream can be taken up again."""
+        return ",".join(place.topic.cursor(place) for place in self.places.values() if place.offset is not None)
+
+    async def prepare(self, seconds: float) -> list[Frame]:
+        """Take up the topics, but tell nothing yet; what is refused or lost at once. Gives up after so many seconds:
+        the rest is taken up later."""
+        found: list[Frame] = []
+        try:
+            async with asyncio.timeout(seconds):
+                for name, place in list(self.places.items()):
+                    found += [frame async for frame in self._take_up(name, place)]
+        except TimeoutError:
+            pass
+        self.wake.set()
+        return found
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """What there is to tell now; ends when nothing is left. A daemon that is away leaves the rest for later."""
+        self.wake.clear()
+        for name, place in list(self.places.items()):
+            async for frame in self._take_up(name, place):
+                yield frame
+            while place.joined and place.restless and self.places.get(name) is place:
+                async for frame in self._guarded(name, place, self._advance(name, place)):
+                    yield frame
+
+    async def _take_up(self, name: str, place: Place) -> AsyncIterator[Frame]:
+        if not place.joined and self.places.get(name) is place:
+            async for frame in self._guarded(name, place, self._join(name, place)):
+                yield frame
+
+    async def _guarded(self, name: str, place: Place, frames: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
+        try:
+            async for frame in frames:
+                yield frame
+        except DaemonError:
+            place.joined = False  # taken up again as soon as the daemon is back
+        except RequestError as error:
+            self.drop(name)
+            yield self._frame("end", {"topic": name, "reason": error.code})
+        except StoreError as error:
+            log.warning("a topic cannot be read; trying again", topic=name, error=error.message)
+            place.joined = False
+            asyncio.get_running_loop().call_later(TRY_AGAIN, self.wake.set)
+
+    def drop(self, name: str) -> None:
+        """Carry this topic no longer."""
+        place = self.places.pop(name, None)
+        if place is not None:
+            place.topic.leave(place)
+
+    async def _join(self, name: str, place: Place) -> AsyncIterator[Frame]:
+        reason = await place.topic.join(place)
+        place.joined = True
+        if reason is not None:
+            yield self._frame("reset", {"topic": name, "reason": reason})
+
+    async def _advance(self, name: str, place: Place) -> AsyncIterator[Frame]:
+        if place.behind:
+            reason, entries = await place.topic.replay(place)
+            if reason is not None:
+                yield self._frame("reset", {"topic": name, "reason": reason})
+            for entry in entries:
+                if entry.offset is not None:
+                    place.offset = entry.offset
+                yield Frame("message", entry.body, self.cursor())
+            place.topic.caught_up(place)
+            return
+        for entry in place.topic.read(place):
+            if entry.offset is not None:
+                if place.offset is not None and entry.offset <= place.offset:
+                    continue
+                place.offset = entry.offset
+            if entry.kind == "end":
+                self.drop(name)
+            yield Frame(entry.kind, entry.body, None if entry.offset is None else self.cursor())
+
+    def _frame(self, kind: str, data: dict[str, str]) -> Frame:
+        return Frame(kind, msgspec.json.encode(data), self.cursor())

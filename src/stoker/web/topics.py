@@ -1,0 +1,388 @@
+"""Topics: streams of events that many browsers may follow, each asked of the daemon once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from stoker.model.audience import EVERYBODY, Address, Tab
+from stoker.model.errors import DaemonError, NotAllowed, StokerError, UnknownJob
+from stoker.web.identity import Identity
+from stoker.web.link import Link
+from stoker.web.ring import Entry, Ring
+from stoker.web.stream import BATCH, Place
+from stoker.wire import messages
+from stoker.wire.messages import Who
+from stoker.wire.records import EventRecord, MessageRecord
+
+JOB_KEPT = 256 << 10
+AUDIENCE_KEPT = 1 << 20
+PULSE_KEPT = 64 << 10
+"""Bytes of a topic's ring; who is further behind asks the daemon."""
+PAGE = 200
+"""Events that are asked for at one time."""
+BRIDGE = Who("stoker", all=True)
+"""Whom the bridge asks as when it asks for itself; who may hear the answer is judged here."""
+
+
+ENDED = ("completed", "failed", "cancelled")
+
+
+class Told(msgspec.Struct):
+    """An event as browsers get it."""
+
+    topic: str
+    event: str
+    offset: int | None
+    data: msgspec.Raw
+    at: str | msgspec.UnsetType | None = msgspec.UNSET
+    attempt: int | msgspec.UnsetType = msgspec.UNSET
+    to: Address | msgspec.UnsetType = msgspec.UNSET
+
+
+class Head(msgspec.Struct):
+    """Where the row of pushed events ends."""
+
+    epoch: str
+    offset: int
+
+
+class Page(msgspec.Struct):
+    """Pushed events beyond a cursor."""
+
+    epoch: str
+    offset: int
+    reset: bool
+    messages: list[MessageRecord]
+
+
+def matches(to: Address | None, who: Identity, tabs: set[str]) -> bool:
+    """Whether something is meant for one of these tabs."""
+    if to is None:
+        return True
+    return (
+        to.user in (EVERYBODY, who.user)
+        and (to.session is None or to.session == who.session)
+        and (to.instance is None or to.instance in tabs)
+    )
+
+
+class Topic:
+    """What all topics share: a ring, and the places of its readers."""
+
+    kept = PULSE_KEPT
+
+    def __init__(self, name: str, link: Link) -> None:
+        self.name = name
+        self.link = link
+        self.ring = Ring(self.kept)
+        self.places: set[Place] = set()
+        self.on_empty: Callable[[Topic], None] | None = None
+        """Called when nobody follows it any more."""
+        self._lock = asyncio.Lock()
+
+    def add(self, place: Place) -> None:
+        """From now on the place hears of what comes."""
+        self.places.add(place)
+
+    async def join(self, place: Place) -> str | None:
+        """Make sure that the daemon tells us, and that the reader may hear it. The reason when the reader's cursor
+        means nothing any more."""
+        raise NotImplementedError
+
+    async def replay(self, place: Place) -> tuple[str | None, list[Entry]]:
+        """The next page of what comes before the ring; the reason, if some of it is gone."""
+        place.behind = False
+        return None, []
+
+    def caught_up(self, place: Place) -> None:
+        """A page was told."""
+
+    def leave(self, place: Place) -> None:
+        """The reader is gone."""
+        self.places.discard(place)
+        if not self.places and self.on_empty is not None:
+            self.on_empty(self)
+
+    def cursor(self, place: Place) -> str:
+        return f"{self.name}@{place.offset}"
+
+    def read(self, place: Place) -> list[Entry]:
+        """Some of what the ring has for a place, and the place moved on. Nothing, when it fell out of the ring."""
+        number = place.number
+        if number is None:
+            return []
+        if number < self.ring.first:
+            self.overtaken(place)
+            return []
+        found, size = [], 0
+        for entry in self.ring.since(number):
+            number += 1
+            if self.wanted(place, entry):
+                found.append(entry)
+                size += len(entry.body)
+                if size > BATCH:
+                    break
+        place.number = number if number < self.ring.next else None
+        return found
+
+    def again(self) -> None:
+        """What the daemon was asked for it does not know any more: every reader joins anew."""
+        for place in self.places:
+            place.joined = False
+            place.stream.wake.set()
+
+    def overtaken(self, place: Place) -> None:
+        """The ring has moved on: what is lossy is lost."""
+        place.number = self.ring.first
+
+    def wanted(self, place: Place, entry: Entry) -> bool:
+        return True
+
+    def publish(self, entry: Entry) -> None:
+        number = self.ring.append(entry)
+        for place in self.places:
+            place.told(entry, number)
+
+    def heard(self, event: messages.Event) -> None:
+        """The daemon says something about this topic."""
+        raise NotImplementedError
+
+
+class JobTopic(Topic):
+    """What one job says, from the store: replayed from any offset, and ended."""
+
+    kept = JOB_KEPT
+
+    def __init__(self, name: str, link: Link) -> None:
+        super().__init__(name, link)
+        self.job = name.removeprefix("job:")
+        self._owner: str | None = None
+        self._known = False
+        self._line = 0
+        """The connection that tells us; over another one it has to be asked for anew."""
+        self._ending: asyncio.Task[None] | None = None
+
+    async def check(self, who: Identity) -> None:
+        """Raises :class:`UnknownJob` unless the job is this user's."""
+        async with self._lock:
+            if not self._known:
+                record = await self.link.get(dict[str, Any], "job", {"job": self.job}, BRIDGE)
+                self._owner, self._known = record["user"], True
+        if not (who.all or self._owner == who.user):
+            raise UnknownJob(f"there is no job {self.job}")
+
+    async def over(self, after: int) -> bool:
+        """Whether the job has ended, and said nothing beyond this offset."""
+        record = await self.link.get(dict[str, Any], "job", {"job": self.job}, BRIDGE)
+        if record["status"] not in ENDED:
+            return False
+        params = {"job": self.job, "after": after, "limit": 1}
+        return not await self.link.get(list[EventRecord], "events", params, BRIDGE)
+
+    async def join(self, place: Place) -> str | None:
+        await self.check(place.stream.caller.identity)
+        place.offset = place.offset or 0
+        async with self._lock:
+            if self._line != self.link.number:
+                fresh = self._line == 0
+                after = place.offset if fresh else self.ring.newest
+                if fresh:
+                    self.ring.floor = self.ring.newest = after
+                line = self.link.number
+                await self.link.ask("subscribe", {"job": self.job, "after": after}, BRIDGE)
+                self._line = line
+        self._take_up(place)
+        return None
+
+    def _take_up(self, place: Place) -> None:
+        assert place.offset is not None
+        place.behind = place.offset < self.ring.floor
+        place.number = None if place.behind else self.ring.number_after(place.offset)
+
+    async def replay(self, place: Place) -> tuple[str | None, list[Entry]]:
+        params = {"job": self.job, "after": place.offset, "limit": PAGE}
+        found = await self.link.get(list[EventRecord], "events", params, BRIDGE)
+        place.known = found[-1].offset if len(found) == PAGE else self.ring.floor
+        return None, [self._entry(record) for record in found]
+
+    def caught_up(self, place: Place) -> None:
+        place.offset = max(place.offset or 0, place.known)
+        self._take_up(place)
+
+    def overtaken(self, place: Place) -> None:
+        place.number, place.behind = None, True
+
+    def leave(self, place: Place) -> None:
+        super().leave(place)
+        if not self.places and self._ending is not None:
+            self._ending.cancel()
+
+    def heard(self, event: messages.Event) -> None:
+        if event.event == "end":
+            self._ending = asyncio.get_running_loop().create_task(self._end())
+            return
+        record = msgspec.json.decode(event.data, type=EventRecord)
+        if record.offset > self.ring.newest:
+            self.publish(self._entry(record))
+
+    async def _end(self) -> None:
+        """All is told; how it ended is asked for, so that nobody has to ask again."""
+        try:
+            record = await self.link.get(dict[str, Any], "job", {"job": self.job}, BRIDGE)
+        except StokerError:
+            return  # the next connection tells it again
+        body = msgspec.json.encode({"topic": self.name, "status": record["status"]})
+        self.publish(Entry(body, None, "end"))
+
+    def _entry(self, record: EventRecord) -> Entry:
+        told = Told(self.name, record.kind, record.offset, record.data, record.at, record.attempt)
+        return Entry(msgspec.json.encode(told), record.offset)
+
+
+class AudienceTopic(Topic):
+    """What is pushed to people: each reader gets what is meant for one of its tabs."""
+
+    kept = AUDIENCE_KEPT
+
+    def __init__(self, name: str, link: Link) -> None:
+        super().__init__(name, link)
+        self._by_user: dict[str, set[Place]] = {}
+        self._detaching: set[asyncio.Task[None]] = set()
+
+    def add(self, place: Place) -> None:
+        super().add(place)
+        self._by_user.setdefault(place.stream.caller.identity.user, set()).add(place)
+
+    def leave(self, place: Place) -> None:
+        if place not in self.places:
+            return
+        super().leave(place)
+        user = place.stream.caller.identity.user
+        mine = self._by_user[user]
+        mine.discard(place)
+        if not mine:
+            del self._by_user[user]
+        for tab in list(place.attached):
+            self.remove_tab(place, tab)
+
+    async def join(self, place: Place) -> str | None:
+        place.attached.clear()
+        head = await self._attach(place, place.stream.instance)
+        for tab in place.stream.tabs - {place.stream.instance}:
+            head = await self._attach(place, tab)
+        known, place.epoch = place.epoch, head.epoch
+        place.known = head.offset
+        if place.offset is None:
+            place.offset = head.offset
+            return None
+        if known not in (None, head.epoch) or place.offset > head.offset:
+            place.offset = head.offset
+            return "epoch"
+        place.behind = place.offset < head.offset
+        return None
+
+    async def add_tab(self, place: Place, tab: str) -> None:
+        """A tab shares this stream from now on."""
+        place.stream.tabs.add(tab)
+        if place.joined and tab not in place.attached:
+            await self._attach(place, tab)
+
+    def remove_tab(self, place: Place, tab: str) -> None:
+        """It does no longer. What a connection has attached goes with it."""
+        if tab in place.attached and place.attached.pop(tab) == self.link.number and self.link.up:
+            task = asyncio.get_running_loop().create_task(self._detach(self._tab(place, tab)))
+            self._detaching.add(task)
+            task.add_done_callback(self._detaching.discard)
+
+    async def replay(self, place: Place) -> tuple[str | None, list[Entry]]:
+        who = place.stream.caller.identity
+        params: dict[str, Any] = {"after": place.offset, "limit": PAGE, "epoch": place.epoch}
+        if len(place.stream.tabs) == 1:
+            params["to"] = self._tab(place, place.stream.instance)
+        page = await self.link.get(Page, "messages", params)
+        place.known = max(place.known, page.offset) if len(page.messages) < PAGE else page.offset
+        place.behind = len(page.messages) == PAGE
+        entries = [self._entry(one.event, one.data, one.to, one.offset, one.at) for one in page.messages]
+        return "gone" if page.reset else None, [one for one in entries if matches(one.to, who, place.stream.tabs)]
+
+    def caught_up(self, place: Place) -> None:
+        place.offset = max(place.offset or 0, place.known)
+
+    def overtaken(self, place: Place) -> None:
+        place.number, place.behind = None, True
+
+    def cursor(self, place: Place) -> str:
+        return f"{self.name}@{place.epoch}.{place.offset}"
+
+    def wanted(self, place: Place, entry: Entry) -> bool:
+        return matches(entry.to, place.stream.caller.identity, place.stream.tabs)
+
+    def heard(self, event: messages.Event) -> None:
+        if event.event == "reset":
+            self.again()
+        elif event.to is not None:
+            self.publish(self._entry(event.event, event.data, event.to, event.offset, event.at))
+
+    def publish(self, entry: Entry) -> None:
+        number = self.ring.append(entry)
+        user = EVERYBODY if entry.to is None else entry.to.user
+        for place in self.places if user == EVERYBODY else self._by_user.get(user, ()):
+            if self.wanted(place, entry):
+                place.told(entry, number)
+
+    def _entry(self, name: str, data: msgspec.Raw, to: Address, offset: int | None, at: str | None) -> Entry:
+        told = Told(self.name, name, offset, data, at, msgspec.UNSET, to)
+        return Entry(msgspec.json.encode(told), offset, "message", to)
+
+    def _tab(self, place: Place, tab: str) -> Tab:
+        who = place.stream.caller.identity
+        return Tab(who.user, who.session, tab)
+
+    async def _attach(self, place: Place, tab: str) -> Head:
+        line = self.link.number
+        head = await self.link.get(Head, "attach", self._tab(place, tab))
+        if place not in self.places or tab not in place.stream.tabs:
+            await self._detach(self._tab(place, tab))  # it went while it came
+        else:
+            place.attached[tab] = line
+        return head
+
+    async def _detach(self, tab: Tab) -> None:
+        with contextlib.suppress(DaemonError):  # a connection that ends takes its tabs along
+            await self.link.ask("detach", tab)
+
+
+class PulseTopic(Topic):
+    """The newest figures; nothing is kept, and who is slow gets fewer."""
+
+    def __init__(self, name: str, link: Link, *, for_all: bool) -> None:
+        super().__init__(name, link)
+        self._for_all = for_all
+        self._line = 0
+
+    async def join(self, place: Place) -> str | None:
+        if not (self._for_all or place.stream.caller.identity.all):
+            raise NotAllowed(f"{self.name} is for those who may see everything")
+        async with self._lock:
+            if self._line != self.link.number:
+                line = self.link.number
+                await self.link.ask("subscribe", {"topic": self.name}, BRIDGE)
+                self._line = line
+        return None
+
+    def read(self, place: Place) -> list[Entry]:
+        found = super().read(place)
+        return found[-1:] if place.stream.busy else found
+
+    def wanted(self, place: Place, entry: Entry) -> bool:
+        who = place.stream.caller.identity
+        return who.all or entry.to is None or entry.to.user == who.user
+
+    def heard(self, event: messages.Event) -> None:
+        told = Told(self.name, event.event, None, event.data)
+        self.publish(Entry(msgspec.json.encode(told), None, "message", event.to))
