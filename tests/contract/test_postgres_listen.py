@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from stoker.model.node import Beat
 from stoker.store.base import Report, Wake
 from stoker.store.postgres import PostgresStore
 from tests.contract.make import LEASE, OWNER, done, job, put, quota, take_one
@@ -20,6 +21,10 @@ from tests.net import Proxy
 from tests.postgres import server
 
 ALL = set(Wake)
+
+
+def beat(boot: str) -> Beat:
+    return Beat(boot=boot, name=boot, host="h", pid=1, version="0", labels=(), slots=1, running=0, seconds=30.0)
 
 
 async def comes(condition: Callable[[], object], seconds: float = 15.0) -> None:
@@ -84,6 +89,32 @@ async def test_what_is_claimed_in_the_same_breath_wakes_nobody(pg: PostgresPlace
         assert len(await stored) == 2
         await comes(lambda: woken)
         assert woken == [Wake.JOBS], "one was left over, and one only was told of"
+
+
+async def test_who_has_the_store_to_itself_tells_nobody_until_somebody_comes(pg: PostgresPlace) -> None:
+    async with listening(pg) as (_, woken), listening(pg) as (first, ordered):
+        await first.beat(beat("one"))
+        await comes(lambda: woken == [Wake.ORDERS])  # its first beat
+        await first.submit([job()])
+        other = await pg.open()
+        await other.pause("app")
+        await comes(lambda: len(woken) > 1)
+        assert woken == [Wake.ORDERS, Wake.ORDERS], "what another session did, and nothing of its own"
+        woken.clear()
+        ordered.clear()
+        await other.beat(beat("two"))
+        await comes(lambda: Wake.ORDERS in ordered)
+        await first.beat(beat("one"))
+        woken.clear()
+        await first.submit([job()])
+        await comes(lambda: Wake.JOBS in woken)
+        await other.leave("two")
+        await first.beat(beat("one"))
+        woken.clear()
+        await first.submit([job()])
+        await other.pause("app2")
+        await comes(lambda: woken)
+        assert woken == [Wake.ORDERS]
 
 
 async def test_a_group_tells_once(pg: PostgresPlace) -> None:

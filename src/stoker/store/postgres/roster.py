@@ -9,8 +9,9 @@ from stoker.store.postgres.clock import ServerClock
 from stoker.store.postgres.session import Db
 
 
-async def beat(db: Db, clock: ServerClock, beat: Beat) -> bool:
-    """Write a heartbeat; whether the node's name is cordoned."""
+async def beat(db: Db, clock: ServerClock, beat: Beat, *, told: bool | None) -> tuple[bool, bool]:
+    """Write a heartbeat; whether the node's name is cordoned, and whether it has the store to itself. ``told`` is what
+    this session was told of that; None where a session cannot be told."""
     asked = clock.mono()
     row = await db.one(
         "beat", beat.boot, beat.name, beat.host, beat.pid, beat.version, list(beat.labels), beat.slots, beat.running,
@@ -18,7 +19,10 @@ async def beat(db: Db, clock: ServerClock, beat: Beat) -> bool:
     )  # fmt: skip
     assert row is not None
     clock.heard(asked, row[0])
-    return bool(row[1])
+    alone = bool(row[2])
+    if told is not None and alone != told:
+        await db.all("alone", "yes" if alone else "no")
+    return bool(row[1]), alone
 
 
 async def leave(db: Db, boot: str) -> None:

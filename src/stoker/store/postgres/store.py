@@ -66,6 +66,8 @@ class PostgresStore:
         self._local = local
         self._open = False
         self._own: int | None = None
+        self._alone = False
+        """Whether the writing session tells nobody what it changed: no other daemon is there."""
 
     async def open(self, patience: float = PATIENCE) -> None:
         if self._open:
@@ -88,6 +90,7 @@ class PostgresStore:
             # an answer must mean that it is on disk
             await db.raw.execute("SET synchronous_commit = on")
         self._own = db.raw.get_server_pid()
+        self._alone = False
 
     async def close(self) -> None:
         if self._listener is not None:
@@ -206,7 +209,13 @@ class PostgresStore:
     # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def beat(self, beat: Beat) -> asyncio.Future[bool]:
-        return self._do(lambda db: roster.beat(db, self._clock, beat))
+        async def write(db: Db) -> bool:
+            # behind a pooler a session is somebody else's by the next transaction
+            told = None if self.address.pooled else self._alone
+            cordoned, self._alone = await roster.beat(db, self._clock, beat, told=told)
+            return cordoned
+
+        return self._do(write)
 
     def leave(self, boot: str) -> asyncio.Future[None]:
         return self._do(lambda db: roster.leave(db, boot))

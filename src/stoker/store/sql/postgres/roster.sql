@@ -1,10 +1,18 @@
 -- name: beat
--- A node's heartbeat, the first one enters it; the store's time, and whether the name is cordoned.
+-- A node's heartbeat, the first one enters it and tells the others; the store's time, whether the name is cordoned, and
+-- whether the node has the store to itself: others are taken for alive for twice as long as they said.
 INSERT INTO stoker.nodes AS n (boot, name, host, pid, version, labels, slots, running, started, heartbeat, seconds)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, t.now, t.now, $9 FROM (SELECT stoker.now() AS now) t
 ON CONFLICT (boot) DO UPDATE SET labels = excluded.labels, slots = excluded.slots, running = excluded.running,
                                  heartbeat = excluded.heartbeat, seconds = excluded.seconds
-RETURNING n.heartbeat, EXISTS (SELECT FROM stoker.cordons c WHERE c.name = $2);
+RETURNING n.heartbeat, EXISTS (SELECT FROM stoker.cordons c WHERE c.name = $2),
+          NOT EXISTS (SELECT FROM stoker.nodes o
+                      WHERE o.boot <> $1 AND o.heartbeat + make_interval(secs => 2 * o.seconds) >= stoker.now()),
+          CASE WHEN n.started = n.heartbeat THEN stoker.wake('orders') END;
+
+-- name: alone
+-- Whether this session's changes are told to nobody, because there is nobody.
+SELECT set_config('daemon.alone', $1, false);
 
 -- name: leave
 DELETE FROM stoker.nodes WHERE boot = $1;
