@@ -175,7 +175,7 @@ async def execute_async(run: Run, source: Source) -> None:
         if prepare(run, source, no_limit):
             assert run.command is not None
             with contextlib.closing(run.context):
-                async with run.warmth.alend(run.command, run.context):
+                async with await run.warmth.alend(run.command, run.context):
                     await perform_async(run)
             capture(run)
 

@@ -21,6 +21,8 @@ from typing import Any
 from stoker.model.command import Command, Home
 from stoker.run.context import Context
 
+NOTHING: contextlib.nullcontext[None] = contextlib.nullcontext()
+
 
 class Warm:
     """The warm state of one product."""
@@ -130,32 +132,38 @@ class Warmth:
     def _last_made(self) -> Warm:
         return self._made.popitem()[1] if self._made else self._before.pop()
 
-    @contextlib.contextmanager
-    def lend(self, command: Command[Any, Any], context: Context) -> Iterator[None]:
-        """Give a handler its product's warm state."""
+    def lend(self, command: Command[Any, Any], context: Context) -> contextlib.AbstractContextManager[None]:
+        """Give a handler its product's warm state, while it runs."""
         home, hook = hook_of(command)
         if home is not None and hook is not None:
             context.resident = self.value(home, hook)
-        yield
+        return NOTHING
 
-    @contextlib.asynccontextmanager
-    async def alend(self, command: Command[Any, Any], context: Context) -> AsyncIterator[None]:
+    async def alend(
+        self, command: Command[Any, Any], context: Context
+    ) -> contextlib.AbstractAsyncContextManager[None]:
         """The same on the loop that runs."""
         home, hook = hook_of(command)
         if home is not None and hook is not None:
             context.resident = await self.avalue(home, hook)
-        yield
+        return NOTHING
 
 
 class Cold(Warmth):
     """Nothing stays: made for each job, ended with it."""
 
-    @contextlib.contextmanager
-    def lend(self, command: Command[Any, Any], context: Context) -> Iterator[None]:
+    def lend(self, command: Command[Any, Any], context: Context) -> contextlib.AbstractContextManager[None]:
         home, hook = hook_of(command)
-        if home is None or hook is None:
-            yield
-            return
+        return NOTHING if home is None or hook is None else self._lend(home, hook, context)
+
+    async def alend(
+        self, command: Command[Any, Any], context: Context
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        home, hook = hook_of(command)
+        return NOTHING if home is None or hook is None else self._alend(home, hook, context)
+
+    @contextlib.contextmanager
+    def _lend(self, home: Home, hook: Callable[[], Any], context: Context) -> Iterator[None]:
         warm = Warm(home, hook)
         warm.begin()
         context.resident = warm.value
@@ -165,11 +173,7 @@ class Cold(Warmth):
             warm.end()
 
     @contextlib.asynccontextmanager
-    async def alend(self, command: Command[Any, Any], context: Context) -> AsyncIterator[None]:
-        home, hook = hook_of(command)
-        if home is None or hook is None:
-            yield
-            return
+    async def _alend(self, home: Home, hook: Callable[[], Any], context: Context) -> AsyncIterator[None]:
         warm = Warm(home, hook)
         await warm.abegin()
         context.resident = warm.value
