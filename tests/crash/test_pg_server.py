@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from stoker.store.base import PATIENCE
 from tests.conftest import Fresh
 from tests.crash.conftest import Enlist
 from tests.crash.nodes import (
@@ -128,3 +129,21 @@ def test_pg_boss_850_a_listener_whose_line_is_dead(fleet: Fleet, postgres: Serve
     assert max(heard, again) < 1.0
     assert late < look + 1.0
     assert rebuilt < REBUILT
+
+
+@pytest.mark.timeout(90)
+def test_a_daemon_outlasts_a_server_that_is_away_longer_than_anybody_asks(
+    fresh_postgres: Fresh, enlist: Enlist
+) -> None:
+    """P10, at its start: it goes on trying, says so, and is ready by itself when the server is there."""
+    server = fresh_postgres()
+    node = enlist(server).node("a", begin=False)
+    server.stop()
+    node.start(wait=False)
+    begun = time.monotonic()
+    until(lambda: time.monotonic() - begun > PATIENCE + 1, 30)
+    assert "Connection retry" in node.log()
+    assert node.processes("router")
+    server.start()
+    node.wait_ready(RECOVERED + 10)
+    assert node.client.call("led.work")["attempt"] == 1
