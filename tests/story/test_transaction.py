@@ -11,6 +11,9 @@ import asyncpg
 import psycopg
 import pytest
 import sqlalchemy
+from django import conf
+from django.apps import apps
+from django.db.utils import ConnectionHandler
 from psycopg.rows import dict_row
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -66,7 +69,20 @@ def core(fleet: Fleet) -> Iterator[tuple[Any, Callable[[], None], Callable[[], N
     engine.dispose()
 
 
-@pytest.mark.parametrize("opened", [plain, mapping, session, core])
+@contextmanager
+def django(fleet: Fleet) -> Iterator[tuple[Any, Callable[[], None], Callable[[], None]]]:
+    if not conf.settings.configured:
+        conf.settings.configure(USE_TZ=True)
+        apps.populate([])
+    with psycopg.connect(fleet.url()) as at:
+        where = {"HOST": at.info.host, "PORT": at.info.port, "NAME": at.info.dbname, "USER": at.info.user}
+    made = ConnectionHandler({"default": {"ENGINE": "django.db.backends.postgresql", **where}})["default"]
+    made.set_autocommit(False)
+    yield made, made.commit, made.rollback
+    made.close()
+
+
+@pytest.mark.parametrize("opened", [plain, mapping, session, core, django])
 def test_it_is_there_when_the_transaction_commits_and_only_then(fleet: Fleet, node: Daemon, opened: Open) -> None:
     with opened(fleet) as (connection, commit, rollback):
         lost = echo.submit_in(connection, "never")
