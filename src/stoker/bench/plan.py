@@ -43,7 +43,7 @@ OURS = groups(
     isolated, isolated_150mb, start, submit, claim, idle, private, warm, warm_load, moved, moved_peak, async_sleep,
     pool_idle,
 )  # fmt: skip
-BRIEF = groups(isolated, start, submit, warm, async_sleep, moved)
+BRIEF = groups(isolated, start, submit, warm, warm_load, moved, moved_peak, async_sleep, pool_idle)
 """Of these, what is measured when nothing is named: seconds each."""
 PEERS = groups(isolated_vs_rq, warm_peers, warm_start)
 """For which others are installed."""

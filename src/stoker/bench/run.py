@@ -34,7 +34,7 @@ class Effort(msgspec.Struct, frozen=True):
         return max(20, min(most, round(rate * self.seconds)))
 
 
-BRIEF = Effort(rounds=3, seconds=0.5, samples=100, bulk=5000, warm=10_000, moves=5)
+BRIEF = Effort(rounds=3, seconds=0.5, samples=100, bulk=5000, idle=5.0, warm=10_000, moves=5)
 """For a first impression, in a minute or so."""
 QUICK = Effort(
     rounds=1, seconds=0.1, samples=5, bulk=200, batch_jobs=1000, drained=500, ended=5000, idle=0.5, warm=500, naps=500,

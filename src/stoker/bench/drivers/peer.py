@@ -27,6 +27,8 @@ LOOK = 0.002
 PAUSE = 0.01
 """Seconds of quiet before each sample."""
 WARM_UP = 20
+SETTLE = 0.1
+"""Seconds in which what was done is acknowledged, before the workers are stopped."""
 
 
 class Peer(Protocol):
@@ -97,6 +99,7 @@ class Workers:
         return seen
 
     def hold(self) -> None:
+        time.sleep(SETTLE)
         self._signal(signal.SIGSTOP)
         while not self._peer.free():
             self._signal(signal.SIGCONT)

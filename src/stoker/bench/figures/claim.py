@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
+import msgspec
 import uvloop
 
 from stoker.bench.result import Result, Target
@@ -18,12 +19,15 @@ from stoker.model.settle import Ending
 from stoker.store.base import Quota, Settlement
 from stoker.store.sqlite import SqliteStore
 from stoker.store.sqlite.connection import SQL, Connection
+from stoker.store.sqlite.running import INLINED
 
 FIGURES = {"claim_settle": Target(least=0.3), "claim_settle_1m": Target(least=0.8)}
 COMMAND = "bench.noop"
 OWNER = "bench"
 LEASE = 30.0
 BATCH = 200
+FENCE = 5
+"""Its place in what ``first_ready`` returns."""
 FILL = """
 WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?1)
 INSERT INTO jobs (id, command, state, waits, priority, attempt, fence, created, updated, run_at, started, finished,
@@ -58,20 +62,28 @@ class File:
 
 
 def bare(file: File, count: int) -> float:
-    """Jobs a second: the two statements in one transaction for each batch, rows as they come."""
+    """Jobs a second: the store's own statements for a plain batch, in one transaction, with nothing around them."""
     file.fill(count, ended=False)
-    db, begun = file.db, time.perf_counter()
-    taken: list[tuple[apsw.SQLiteValue, apsw.SQLiteValue]] = []
+    db, begun, settled, ends = file.db, time.perf_counter(), 0, ""
     while True:
         db.execute("BEGIN IMMEDIATE")
         now = time.time()
-        for seq, fence in taken:
-            db.execute(SQL["end"], (seq, fence, "completed", b"null", None, now, 1)).fetchall()
-        rows = db.execute(SQL["claim_first"], (OWNER, now + LEASE, now, COMMAND, BATCH)).fetchall()
+        if ends:
+            before = db.total_changes()
+            db.execute(SQL["end_all"], (ends, now))
+            settled += db.total_changes() - before
+        ((found,),) = db.execute(SQL["first_ready"], (COMMAND, now, BATCH, INLINED)).fetchall()
+        jobs = msgspec.json.decode(str(found))
+        if jobs:
+            db.execute(SQL["claim_first"], (OWNER, now + LEASE, now, COMMAND, BATCH))
         db.execute("COMMIT")
-        if not rows:
-            return count / (time.perf_counter() - begun)
-        taken = [(row[0], row[5]) for row in rows]
+        if not jobs:
+            break
+        ends = msgspec.json.encode([(job[0], job[FENCE], "completed", "null", None, 1) for job in jobs]).decode()
+    seconds = time.perf_counter() - begun
+    if settled != count:
+        raise RuntimeError(f"the bare loop settled {settled} jobs instead of {count}")
+    return count / seconds
 
 
 async def through_store(store: SqliteStore, count: int) -> float:

@@ -89,7 +89,7 @@ def _contenders(run: Run, stack: contextlib.ExitStack) -> tuple[list[Contender],
         missing = dict.fromkeys(ON_REDIS, str(why))
     add("huey", lambda: peers.Peer(run.folder / "huey-file", "huey", str(run.folder / "huey.db")))
     try:
-        database = stack.enter_context(pg_server.server(run.folder / "pg"))
+        database = stack.enter_context(pg_server.server(run.folder / "pg", pg_server.programs()))
         add("pgqueuer", lambda: Helper(run.folder, PG_DRIVER, "pgqueuer", database, python=peers.python()))
     except Missing as why:
         missing["pgqueuer"] = str(why)

@@ -40,7 +40,7 @@ class Clients:
 
         async def go_on(client: AsyncClient) -> None:
             while time.perf_counter() - begun < seconds:
-                await self._submit(client)
+                await self._submit(client, time.time())
 
         first = self._place
         await asyncio.gather(*map(go_on, self._all))
@@ -48,27 +48,28 @@ class Clients:
         return (self._place - first) / (time.perf_counter() - begun)
 
     async def load(self, rate: float, seconds: float) -> dict[str, float]:
-        """The clients share the rate evenly, and not at the same moments; who is late does not wait."""
-        begun = time.perf_counter()
+        """The clients share the rate evenly, and not at the same moments. A job counts from when it was due, so that a
+        client that is held up does not hide it."""
+        begun = time.time()
         pause = len(self._all) / rate
 
         async def keep_up(client: AsyncClient, due: float) -> None:
             while due < seconds:
-                await asyncio.sleep(max(0.0, begun + due - time.perf_counter()))
-                await self._submit(client)
+                await asyncio.sleep(max(0.0, begun + due - time.time()))
+                await self._submit(client, begun + due)
                 due += pause
 
         first = self._place
         await asyncio.gather(*(keep_up(one, number / rate) for number, one in enumerate(self._all)))
-        sent = (self._place - first) / (time.perf_counter() - begun)
+        sent = (self._place - first) / (time.time() - begun)
         await self._all_run(first)
         seen = sorted(one * 1000 for one in self._marks[first : self._place])
         return {"rate": sent, "p50": statistics.median(seen), "p99": seen[len(seen) * 99 // 100]}
 
-    async def _submit(self, client: AsyncClient) -> None:
+    async def _submit(self, client: AsyncClient, due: float) -> None:
         place = self._place
         self._place += 1
-        await client.submit(COMMAND, place=place, sent=time.time())
+        await client.submit(COMMAND, place=place, sent=due)
 
     async def _all_run(self, first: int) -> None:
         end = time.monotonic() + PATIENCE
