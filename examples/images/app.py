@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,18 +28,18 @@ routes = APIRouter()
 async def make_thumb(request: Request, width: Annotated[int, Query(ge=1, le=4096)] = 320) -> Response:
     """The body is the picture. The answer's headers say who made the thumbnail, and where it is kept."""
     picture = await received(request)
-    name = name_of(picture, width)
+    name = await asyncio.to_thread(name_of, picture, width)
     try:
         made = await dispatcher.acall(thumb, picture, width, path=str(KEPT / name), timeout=60, detailed=True)
     except HandlerFailed as error:
-        if error.kind in ("UnidentifiedImageError", "DecompressionBombError", "DecompressionBombWarning"):
-            raise HTTPException(415, "this is no picture that can be read") from None
+        if error.kind == "NoPicture":
+            raise HTTPException(415, str(error)) from None
         raise
     except DispatchTimeout:
         raise HTTPException(503, "the picture takes too long") from None
-    headers = {"X-Path": made.by, "X-Pid": str(made.value.pid), "Location": f"/thumb/{name}"}
+    headers = {"X-Made-By": made.by, "X-Made-Pid": str(made.value.pid), "Location": f"/thumb/{name}"}
     if made.reason is not None:
-        headers["X-Reason"] = made.reason
+        headers["X-Made-Why"] = made.reason
     with made.value.jpeg as jpeg:
         return Response(bytes(jpeg), media_type="image/jpeg", headers=headers)
 

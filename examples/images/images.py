@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +14,16 @@ from PIL import Image, ImageOps
 
 from stoker import Buffer, Product
 
-PIXELS_MAX = 200_000_000
+PIXELS_MAX = 80_000_000
 """A small file can be an enormous picture; such a one is refused before it is unpacked."""
-Image.MAX_IMAGE_PIXELS = PIXELS_MAX // 2  # Pillow warns from here on, and refuses at twice as many
 
 images = Product("images", isolation="process", workers=1)
 
 Width = Annotated[int, Meta(ge=1, le=4096)]
+
+
+class NoPicture(ValueError):
+    """The bytes are none, or none that may be read."""
 
 
 class Thumbnail(Struct):
@@ -37,9 +41,7 @@ def thumb(picture: Buffer, width: Width = 320, path: str | None = None) -> Thumb
 
     The picture's memory was moved here, so it is read where it is.
     """
-    with Image.open(picture) as opened:
-        opened.draft("RGB", (width, width * opened.height // opened.width))  # a JPEG is unpacked no larger than needed
-        image = ImageOps.exif_transpose(opened).convert("RGB")
+    image = _read(picture, width)
     if image.width > width:
         image = image.resize((width, max(1, round(width * image.height / image.width))), Image.Resampling.LANCZOS)
     out = io.BytesIO()
@@ -60,6 +62,19 @@ def thumb_of_file(source: Path, width: Width = 320) -> Path:
     return target
 
 
+def _read(picture: Buffer, width: int) -> Image.Image:
+    try:
+        with Image.open(picture) as opened:
+            if opened.width * opened.height > PIXELS_MAX:
+                raise NoPicture(f"the picture has more than {PIXELS_MAX // 1_000_000} million pixels")
+            opened.draft("RGB", (width, width))  # a JPEG is unpacked no larger than needed
+            return ImageOps.exif_transpose(opened).convert("RGB")
+    except NoPicture:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise NoPicture(f"this is no picture that can be read: {error}") from None
+
+
 def name_of(picture: Buffer, width: int) -> str:
     """Where a thumbnail is kept: the same picture at the same width is the same file."""
     return f"{hashlib.sha256(picture.view()).hexdigest()[:32]}-{width}.jpg"
@@ -68,6 +83,6 @@ def name_of(picture: Buffer, width: int) -> str:
 def _keep(path: Path, data: bytes) -> None:
     """Whole or not at all, also for somebody who reads it this very moment."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(data)
-    part.replace(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as part:
+        part.write(data)
+    os.replace(part.name, path)

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from stoker.client import core
-from stoker.client.pushing import AsyncPushing
+from stoker.client.pushing_aio import AsyncPushing
 from stoker.model import ids, packing
 from stoker.model.command import Command
 from stoker.model.errors import AlreadyRunning, DaemonError, DaemonSilent, DaemonUnavailable, StokerError, WaitTimeout
@@ -45,7 +45,9 @@ class AsyncLine:
                 opening = asyncio.open_connection(host.strip("[]"), int(port))
             else:
                 opening = asyncio.open_unix_connection(self._address.removeprefix("unix://"))
-            reader, writer = await asyncio.wait_for(opening, self._silence)
+            # not wait_for: before Python 3.12 that swallows a cancellation which comes just as it is done
+            async with asyncio.timeout(self._silence):
+                reader, writer = await opening
         except (OSError, ValueError) as error:
             raise endpoint.unreachable(self._address, error) from None
         writer.write(self._talk.hello())
@@ -95,7 +97,8 @@ class AsyncLine:
             while True:
                 waiting = bool(self._calls or self._topics)
                 try:
-                    data = await asyncio.wait_for(reader.read(RECV), self._silence if waiting else None)
+                    async with asyncio.timeout(self._silence if waiting else None):
+                        data = await reader.read(RECV)
                 except TimeoutError:
                     raise DaemonSilent(f"the daemon at {self._address} said nothing for {self._silence:g} s") from None
                 if not data:
@@ -146,7 +149,8 @@ class AsyncClient(AsyncPushing):
     async def try_connect(self) -> bool:
         """Whether a daemon answers; never raises."""
         try:
-            await asyncio.wait_for(self.ask("ping"), 1.0)
+            async with asyncio.timeout(1.0):
+                await self.ask("ping")
         except (DaemonError, TimeoutError):
             return False
         return True
@@ -304,6 +308,7 @@ class AsyncJobHandle(Generic[R]):
                 if isinstance(message, StokerError):
                     raise message
                 if message.event == "end":
+                    core.check_end(message)
                     return
                 record = msgspec.json.decode(message.data, type=EventRecord)
                 if record.offset > after:

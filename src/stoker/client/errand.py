@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from stoker.client import aside
-from stoker.model import ids
+from stoker.model import ids, tracing
 from stoker.model.command import FALLBACKS, Command
 from stoker.model.errors import (
     DaemonError,
@@ -124,11 +124,13 @@ class Errand:
         if self._lost or self._not_begun:
             self.job = ids.new_job_id()
         checked = None if self.command is None else self.command.spec.fingerprint
+        trace = tracing.submitted(self.name, self.job)
         return messages.encode(
             messages.Dispatch(
-                self.job, self.product, self.action, msgspec.Raw(self.input), self._sizes, self.left, checked, True
+                self.job, self.product, self.action, msgspec.Raw(self.input), self._sizes, self.left, checked, True,
+                trace,
             )
-        )
+        )  # fmt: skip
 
     def sent(self) -> None:
         """The pages are the worker's now; not to be counted as ours any more."""

@@ -143,7 +143,7 @@ class Product(Catalog):
     @property
     def routes_enabled(self) -> bool:
         """Whether an application is to serve this product's HTTP routes: its ``routes``, as the code, ``products.json``
-        and ``stoker.toml`` of this project say; never for one that is disabled. Read once, for where routes are mounted:
+        and ``stoker.toml`` of this project say; never for one that is disabled. Read once, where routes are mounted:
         ``if images.routes_enabled: app.include_router(router)``. Raises :class:`~stoker.model.errors.SettingsError`."""
         spec = changed(self.pool, default_client().settings.products.get(self.name, {}))
         return spec.enabled and spec.routes
@@ -191,6 +191,14 @@ class Product(Catalog):
 
         return await dispatch.default_dispatcher().acall(dispatch.own(self, action), *args, **kwargs)
 
+    @overload
+    def on_role_acquired(self, role: Callable[P, R], /) -> Submittable[P, R]: ...
+
+    @overload
+    def on_role_acquired(
+        self, role: str | None = None, /, **options: Any
+    ) -> Callable[[Callable[P, R]], Submittable[P, R]]: ...
+
     def on_role_acquired(self, role: Any = None, /, **options: Any) -> Any:
         """Register a hook for a new holder: ``@ops.on_role_acquired("billing")`` runs once for each term, on the node
         that holds the role; without a name, for every role, on any node.
@@ -199,9 +207,25 @@ class Product(Catalog):
         """
         return self._hook_for(hook.ACQUIRED, role, options)
 
+    @overload
+    def on_role_lost(self, role: Callable[P, R], /) -> Submittable[P, R]: ...
+
+    @overload
+    def on_role_lost(
+        self, role: str | None = None, /, **options: Any
+    ) -> Callable[[Callable[P, R]], Submittable[P, R]]: ...
+
     def on_role_lost(self, role: Any = None, /, **options: Any) -> Any:
         """The same for a term that is over, however it ended; the input says whose it was. Runs on any node."""
         return self._hook_for(hook.LOST, role, options)
+
+    @overload
+    def on_node_dead(self, handler: Callable[P, R], /) -> Submittable[P, R]: ...
+
+    @overload
+    def on_node_dead(
+        self, handler: None = None, /, **options: Any
+    ) -> Callable[[Callable[P, R]], Submittable[P, R]]: ...
 
     def on_node_dead(self, handler: Any = None, /, **options: Any) -> Any:
         """Register a hook for a node that was silent for too long: once for each start of a daemon, on any node. It may
@@ -219,6 +243,23 @@ class Product(Catalog):
             function, role = role, None
             return register(function)
         return register
+
+    def cron(self, schedule: str, /, **options: Any) -> Callable[[Callable[P, R]], Submittable[P, R]]:
+        """Run a command at its time: ``@product.cron("*/5 * * * *", tz="America/Chicago")`` above ``@product.command``, or
+        on a plain function, which is registered then.
+
+        The options are the keys of a schedule file: ``name`` (that of the command, unless given), ``input``, ``tz``,
+        ``overlap``, ``catch_up``, ``jitter``, ``timeout``, ``priority``, ``retries``, ``memory``, ``role``, ``active``.
+        Raises :class:`~stoker.model.errors.AppError` for what makes no sense.
+        """
+        from stoker.client import crons  # not at the top: what it loads would make every fork slower
+
+        def declare(handler: Callable[P, R]) -> Submittable[P, R]:
+            command = handler if isinstance(handler, Submittable) else self.command(handler)
+            command.spec = crons.declared(command, {"schedule": schedule, **options})
+            return command
+
+        return declare
 
     @overload
     def command(self, handler: Callable[P, R], /) -> Submittable[P, R]: ...

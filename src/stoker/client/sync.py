@@ -294,6 +294,7 @@ class JobHandle(Generic[R]):
                 if not isinstance(message, messages.Event) or message.topic != f"job:{self.id}":
                     continue
                 if message.event == "end":
+                    core.check_end(message)
                     return
                 yield msgspec.json.decode(message.data, type=EventRecord)
 

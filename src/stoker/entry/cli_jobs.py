@@ -218,7 +218,7 @@ def _submitted(line: Session, request: Request, json: bool) -> None:
     if json:
         show.data({"id": handle.id, "created": handle.created})
         return
-    print(handle.id)
+    print(handle.id, flush=True)  # before what goes to standard error
     if not handle.created:
         show.say("that job was there already", err=True)
     elif not line.client.try_connect():

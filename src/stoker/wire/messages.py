@@ -18,7 +18,7 @@ buffers travel beside its line (``SCM_RIGHTS``, sent with its first byte), as ma
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -32,6 +32,9 @@ LINE_SLACK = 64 << 10
 """Bytes a line may have beyond the largest input: the envelope and the other parameters."""
 
 EMPTY = msgspec.Raw(b"{}")
+
+Offset: TypeAlias = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""A cursor that a client names: as large as any that a store can have, and no larger."""
 
 
 class Init(msgspec.Struct, tag_field="type", tag="init", omit_defaults=True):
@@ -92,6 +95,13 @@ class Event(msgspec.Struct, tag_field="type", tag="event", omit_defaults=True):
     at: str | None = None
 
 
+class Mishap(msgspec.Struct):
+    """Why a topic is at its end before its time: the data of its ``end``, which else is null."""
+
+    error: str
+    message: str
+
+
 class Ping(msgspec.Struct, tag_field="type", tag="ping", omit_defaults=True):
     """Still here. With a product, a question to its workers, answered by :class:`Pong`."""
 
@@ -120,6 +130,8 @@ class Dispatch(msgspec.Struct, tag_field="type", tag="job", omit_defaults=True, 
     timeout: float | None = None
     checked: str | None = None
     detailed: bool = False
+    trace: str | None = None
+    """The trace it belongs to, as a W3C ``traceparent``."""
 
 
 class Recall(msgspec.Struct, tag_field="type", tag="job_cancel", rename="camel"):

@@ -1,4 +1,4 @@
-"""Asking addresses outside, and only those: what a schedule file or a hook names must not lead into the machine's own net.
+"""Asking addresses outside, and only those: what a schedule or a hook names must not lead into the machine's own net.
 
 A name is resolved once, every address it has is checked, and the connection is made to one of those that were checked,
 so that no second answer of a name server can lead elsewhere. Redirects are not followed, proxies of the environment are
@@ -107,7 +107,7 @@ def _resolved(to: Target, allowed: Sequence[str]) -> str:
         for text in found:
             if not may_ask(ipaddress.ip_address(text.partition("%")[0]), allowed):
                 raise Outside(
-                    f"{to.host} is at {text}, which is not of the public net; allow it in `schedules.hosts` if it is meant"
+                    f"{to.host} is at {text}, which is not of the public net; `schedules.hosts` may allow it"
                 )
     if not found:
         raise Outside(f"{to.host} has no address")

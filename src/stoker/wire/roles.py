@@ -37,6 +37,14 @@ class TakerRecord(msgspec.Struct, frozen=True):
     """Whether it takes more: not while it is cordoned or stops."""
 
 
+class OwnRoles(msgspec.Struct, frozen=True):
+    """What the asked node holds, in the order of ``names``, those of its settings."""
+
+    node: str
+    names: tuple[str, ...]
+    mine: tuple[str, ...]
+
+
 class RolesRecord(msgspec.Struct, frozen=True):
     """``mine`` are those that the asked node holds, by its own clock; ``names`` are those of its settings."""
 
@@ -58,7 +66,8 @@ def roles_record(
         TakerRecord(
             peer.node, peer.boot, peer.host, peer.pid,
             tuple(name for name in order if name in there and there[name].owner == peer.boot),
-            iso(peer.since) or "", iso(view.now if alone else peer.seen) or "", alone or not peer.silent(view.now), peer.seeks,
+            iso(peer.since) or "", iso(view.now if alone else peer.seen) or "",
+            alone or not peer.silent(view.now), peer.seeks,
         )
         for peer in view.peers
     )  # fmt: skip

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import pydantic
 import pytest
 
 from stoker import Product, command
-from stoker.client.product import Submittable
+from stoker.client.product import Submittable, default_client
 from stoker.model.command import Isolation
 from stoker.model.errors import AppError, InvalidInput
 
@@ -108,3 +110,28 @@ def test_options_set_beforehand_leave_the_command_as_it_is() -> None:
     assert work.preset == {}
     assert (later.name, later(Source(path="a"))) == ("app.work", "a")
     assert product.commands["app.work"] is work
+
+
+@pytest.mark.parametrize(
+    ("code", "file", "served"),
+    [
+        ({}, None, True),
+        ({}, {"routes": False}, False),
+        ({}, {"enabled": False}, False),
+        ({}, {"workers": 0}, True),
+        ({"routes": False}, None, False),
+        ({"routes": False}, {"routes": True}, True),
+    ],
+)
+def test_whether_routes_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: dict[str, Any], file: dict[str, Any] | None, served: bool
+) -> None:
+    """P3, P5: the file of the project wins over the code."""
+    monkeypatch.chdir(tmp_path)
+    default_client.cache_clear()
+    if file is not None:
+        (tmp_path / "products.json").write_text(json.dumps({"pictures": file}))
+    try:
+        assert Product("pictures", **code).routes_enabled is served
+    finally:
+        default_client.cache_clear()

@@ -38,7 +38,11 @@ def claim(db: Connection, owner: str, lease: float, quotas: Sequence[Quota], tot
 
 def _first(db: Connection, command: str, room: int, now: float) -> list[Claimed]:
     """The first in line, as they will be when they are claimed, a line of this code below."""
-    (row,) = db.all("first_ready", command, now, room, INLINED)
+    try:
+        (row,) = db.all("first_ready", command, now, room, INLINED)
+    except UnicodeDecodeError:
+        # somebody wrote an input that is no text; whoever runs it will say so
+        (row,) = db.all("first_ready", command, now, room, -1)
     return [
         rows.claimed_from(found, cast(bytes, db.all("input_of", found.seq)[0][0]) if found.input is None else None)
         for found in rows.ready(cast(str, row[0]))
