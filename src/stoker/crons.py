@@ -7,9 +7,9 @@
         job.at_close(connection.close)
         ...
 
-It works the same under the daemon, under the system's cron, and by hand. The functions of the 002 seed are here as well,
-for scripts that are carried over line by line: ``cron_initialization(…)`` … ``cron_finished()``, with their names also as
-they are written there.
+It works the same under the daemon, under the system's cron, and by hand. The functions of the 002 seed are here as
+well, for scripts that are carried over line by line: ``cron_initialization(…)`` … ``cron_finished()``, with their names
+also as they are written there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from stoker.model.schedule import TIMEOUT
 from stoker.run import cron_job as _job
 from stoker.run.cron_job import CronJob, cron_job
 
@@ -42,7 +43,7 @@ def initialize() -> None:
 
 
 def cron_initialization(
-    time_limit_seconds: float | str | None = _job.TIMEOUT,
+    time_limit_seconds: float | str | None = TIMEOUT,
     okay_to_perform_on_read_cluster: bool = False,
     exit_if_process_already_running: bool = True,
 ) -> CronJob:

@@ -11,10 +11,10 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.site import Site
 from tests.needs import need_tools
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 HOST = "--host-resolver-rules=MAP stoker.test 127.0.0.1"
 """A name that is not this machine's, for pages that are no secure context."""
 Open = Callable[..., Site]
@@ -43,9 +43,9 @@ def open_site(chromium: Browser) -> Iterator[Open]:
         site.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def shared(chromium: Browser) -> Iterator[Site]:
-    """A site for all tests of a module that do it no harm."""
+    """A site for all tests that do it no harm."""
     site = Site(chromium).start()
     yield site
     site.close()
@@ -53,6 +53,6 @@ def shared(chromium: Browser) -> Iterator[Site]:
 
 @pytest.fixture
 def site(shared: Site) -> Site:
-    """The module's site, with no browser at it."""
+    """The shared site, with no browser at it."""
     shared.leave()
     return shared

@@ -1,4 +1,5 @@
-"""Something between a browser and the bridge: it counts open event streams, and can be as bad as real proxies are."""
+"""Something between a browser and the bridge: it serves the pages of the tests, counts open event streams, and can be
+as bad as real proxies are."""
 
 from __future__ import annotations
 
@@ -9,21 +10,29 @@ from collections.abc import Coroutine
 from typing import Any
 
 STREAM = b"GET /events?"
+PAGE = (b"GET /page ", b"GET /page?")
 
 
 class Proxy:
     """One port in front of another, in a thread. HTTP/1.1 passes through it as it is."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, page: str, policy: str) -> None:
         self._to = port
+        self._page = (
+            f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Security-Policy: {policy}\r\n"
+            f"Content-Length: {len(page)}\r\n\r\n{page}"
+        ).encode()
         self.port = 0
         self.streams = 0
         """Event streams that are open now."""
         self.opened = 0
         """Event streams that were ever asked for."""
-        self.polls = 0
         self.buffering = False
         """Keep the answers to event streams back, as a proxy that waits for their end."""
+        self.away = False
+        """Break every line, and let nobody through."""
+        self.requests: list[str] = []
+        """The first lines of requests that came first on their connection, or alone in a packet."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
@@ -35,8 +44,9 @@ class Proxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def cut(self) -> None:
-        """Break every line, as a network that goes away and comes back."""
+    def cut(self, *, away: bool = False) -> None:
+        """Break every line, as a network that goes away; it is back at once unless it stays ``away``."""
+        self.away = away
         self._run(self._cut())
 
     def close(self) -> None:
@@ -65,9 +75,11 @@ class Proxy:
         self._tasks.add(task)
         line = _Line()
         try:
+            if self.away:
+                raise EOFError
             there, back = await asyncio.open_connection("127.0.0.1", self._to)
             try:
-                await asyncio.gather(self._forward(reader, back, line), self._back(there, writer, line))
+                await asyncio.gather(self._forward(reader, back, writer, line), self._back(there, writer, line))
             finally:
                 back.close()
         except (OSError, asyncio.CancelledError, EOFError):
@@ -77,13 +89,19 @@ class Proxy:
             self._tasks.discard(task)
             writer.transport.abort()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: _Line) -> None:
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, browser: asyncio.StreamWriter, line: _Line
+    ) -> None:
         while data := await reader.read(65536):
+            if data.startswith(PAGE):
+                browser.write(self._page)
+                continue
             if data.startswith(STREAM) and not line.stream:
                 line.stream = True
                 self.streams += 1
                 self.opened += 1
-            self.polls += data.startswith(b"GET /poll?")
+            if data.startswith((b"GET ", b"POST ")):
+                self.requests.append(data.partition(b" HTTP/")[0].decode(errors="replace"))
             writer.write(data)
             await writer.drain()
         raise EOFError

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, Route
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError
 
 from tests.browser.proxy import Proxy
 from tests.daemon import Daemon, until
@@ -44,15 +45,18 @@ class Site:
 
     def __init__(self, browser: Browser, **environ: str) -> None:
         self.browser = browser
-        given = {"STOKER_WEB_LISTEN": "http://127.0.0.1:0", "STOKER_WEB_AUTH": "live:who", "STOKER_WEB_TICK": "1"}
+        given = {
+            "STOKER_WEB_LISTEN": "http://127.0.0.1:0", "STOKER_WEB_AUTH": "live:who", "STOKER_WEB_TICK": "1",
+            "STOKER_WEB_ORIGINS": "http://stoker.test",
+        }  # fmt: skip
         self.daemon = Daemon("live:live", consumers_max=3, environ={**given, **environ})
         self._contexts: list[BrowserContext] = []
         self._proxy: Proxy | None = None
 
     def start(self) -> Site:
         self.daemon.start()
-        found = until(lambda: re.search(r"http://127\.0\.0\.1:(\d+)", self.daemon.log()), what="the bridge's address")
-        self._proxy = Proxy(int(found[1]))
+        ports = until(lambda: re.findall(r"http://127\.0\.0\.1:(\d+)", self.daemon.log()), what="the bridge's address")
+        self._proxy = Proxy(int(ports[0]), PAGE, CSP)
         return self
 
     @property
@@ -84,7 +88,6 @@ class Site:
         context.add_init_script(VIOLATIONS)
         for name in without.split():
             context.add_init_script(f"delete globalThis.{name}")
-        context.route(re.compile(r"/page(\?.*)?$"), _page)
         return context
 
     def tab(self, context: BrowserContext, query: str = "", url: str = "") -> Page:
@@ -112,8 +115,9 @@ class Site:
         return self.daemon.client.submit(f"live.{command}", input, user=user).id
 
 
-def _page(route: Route) -> None:
-    route.fulfill(body=PAGE, headers={"Content-Type": "text/html", "Content-Security-Policy": CSP})
+def holds(page: Page, condition: Callable[[Page], object], what: str, seconds: float = 20.0) -> None:
+    """Wait until something is true of a tab, and hear what it says meanwhile: Playwright tells that only when asked."""
+    until(lambda: page.evaluate("true") and condition(page), seconds, what)
 
 
 def said(page: Page) -> dict[str, Any]:
@@ -124,5 +128,6 @@ def said(page: Page) -> dict[str, Any]:
 
 def crash(page: Page) -> None:
     """Let a tab's process die."""
-    with contextlib.suppress(Exception):
-        page.context.new_cdp_session(page).send("Page.crash")
+    session = page.context.new_cdp_session(page)
+    with contextlib.suppress(TimeoutError):  # nobody is left to answer
+        session.send("Page.crash", timeout=100)

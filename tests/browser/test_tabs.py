@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.site import FOLLOW, Site, crash, said
+from tests.browser.site import FOLLOW, Site, crash, holds, said
 from tests.daemon import until
 
 MANY = 12
@@ -16,7 +16,9 @@ COUNT = 400
 
 def events(page: Page, name: str) -> list[Any]:
     """The data of what was pushed to a tab under one name."""
-    found: list[Any] = page.evaluate("(name) => heard.filter(([event]) => event === name).map(([, data]) => data)", name)
+    found: list[Any] = page.evaluate(
+        "(name) => heard.filter(([event]) => event === name).map(([, data]) => data)", name
+    )
     return found
 
 
@@ -30,7 +32,7 @@ def test_twelve_tabs_are_one_connection(site: Site) -> None:
 
     site.push("first", {"a": [1, "ü\n<b>"]})
     for tab in tabs:
-        until(lambda tab=tab: events(tab, "first") == [{"a": [1, "ü\n<b>"]}], what="the event in each tab")  # type: ignore[misc]
+        holds(tab, lambda tab: events(tab, "first") == [{"a": [1, "ü\n<b>"]}], "the event in each tab")
 
     crash(tabs.pop(0))
     tabs.pop().close()
@@ -38,7 +40,7 @@ def test_twelve_tabs_are_one_connection(site: Site) -> None:
     until(lambda: site.figures["tabs"] == MANY - 3 + 1, what="those that died are gone")
     site.push("second", "still here")
     for tab in tabs:
-        until(lambda tab=tab: events(tab, "second") == ["still here"], what="the event in the others")  # type: ignore[misc]
+        holds(tab, lambda tab: events(tab, "second") == ["still here"], "the event in the others")
         assert len(events(tab, "first")) == 1
     assert site.proxy.streams == 1
 
@@ -64,8 +66,11 @@ def test_the_seventh_event_source_stalls(site: Site) -> None:
             job,
         )
     for tab in tabs[:6]:
-        until(lambda tab=tab: tab.evaluate("opened"), what="six are open")  # type: ignore[misc]
-    assert tabs[7].evaluate("fetch('/commands', {signal: AbortSignal.timeout(1500)}).then(() => 'came', (e) => e.name)") == "TimeoutError"
+        holds(tab, lambda tab: tab.evaluate("opened"), "six are open")
+    assert (
+        tabs[7].evaluate("fetch('/commands', {signal: AbortSignal.timeout(1500)}).then(() => 'came', (e) => e.name)")
+        == "TimeoutError"
+    )
     assert tabs[6].evaluate("opened") is False
     tabs[0].evaluate("source.close()")
     until(lambda: tabs[6].evaluate("opened"), what="the seventh opens when one has gone")
@@ -88,23 +93,24 @@ def test_a_tab_that_holds_the_line_crashes(site: Site, push: str) -> None:
     crash(tabs.pop(0))
     whole = "".join(f"{number} " for number in range(COUNT))
     for tab in tabs:
-        until(lambda tab=tab: said(tab)["end"], what="the end in each tab")  # type: ignore[misc]
+        holds(tab, lambda tab: said(tab)["end"], "the end in each tab")
         assert said(tab)["text"] == whole
         assert len(set(said(tab)["cursors"])) == COUNT
     assert site.proxy.streams == 1
 
 
-def test_a_leader_that_is_closed_hands_on_at_once(site: Site) -> None:
-    context = site.profile(without="SharedWorker")
+@pytest.mark.parametrize("without", ["", "SharedWorker"])
+def test_nothing_pushed_meanwhile_is_missed(site: Site, without: str) -> None:
+    """What comes between the end of one line and the beginning of the next is told by the next."""
+    context = site.profile(without=without)
     tabs = [site.tab(context) for _ in range(3)]
-    assert site.proxy.streams == 1
-    began = tabs[1].evaluate("globalThis.state = []; client.addEventListener('state', (e) => state.push([e.detail.state, performance.now()])); performance.now()")
-    tabs[0].close()
-    until(lambda: tabs[1].evaluate("client.state === 'live' && state.length > 0"), what="live again")
-    assert began > 0
-    site.push("after", 1)
-    for tab in tabs[1:]:
-        until(lambda tab=tab: events(tab, "after") == [1], what="the event in the others")  # type: ignore[misc]
+    for number in range(20):
+        site.push("x", number)
+        if number == 10:
+            crash(tabs.pop(0))
+    for tab in tabs:
+        holds(tab, lambda tab: len(events(tab, "x")) == 20, "all events in the others")
+        assert events(tab, "x") == list(range(20))
     assert site.proxy.streams == 1
 
 
@@ -116,7 +122,7 @@ def test_without_anything_to_share_each_tab_has_its_own(site: Site) -> None:
     assert site.figures["tabs"] == 3
     site.push("hello", 5)
     for tab in tabs:
-        until(lambda tab=tab: events(tab, "hello") == [5], what="the event in each tab")  # type: ignore[misc]
+        holds(tab, lambda tab: events(tab, "hello") == [5], "the event in each tab")
 
 
 def test_events_reach_the_right_tabs(site: Site) -> None:
@@ -136,7 +142,7 @@ def test_events_reach_the_right_tabs(site: Site) -> None:
         "d": ["all"],
     }
     for name, tab in tabs.items():
-        until(lambda tab=tab: "all" in events(tab, "x"), what="the last event")  # type: ignore[misc]
+        holds(tab, lambda tab: "all" in events(tab, "x"), "the last event")
         assert events(tab, "x") == expected[name], name
 
 
@@ -151,6 +157,6 @@ def test_a_late_tab_reads_from_the_start_while_another_is_ahead(site: Site) -> N
     late.evaluate(FOLLOW, job)
     whole = "".join(f"{number} " for number in range(COUNT))
     for tab in (early, late):
-        until(lambda tab=tab: said(tab)["end"], what="the end")  # type: ignore[misc]
+        holds(tab, lambda tab: said(tab)["end"], "the end")
         assert said(tab)["text"] == whole
     assert site.proxy.streams == 1

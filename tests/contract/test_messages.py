@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from stoker.model.audience import Address, NewMessage, Tab
-from stoker.store.base import Store
-from tests.contract.places import SHARED, Place, needs
+from stoker.store.base import Store, Wake
+from tests.contract.places import SHARED, Place, PostgresPlace, needs
 
 TAB = Tab("u7", "s1", "i1")
 
@@ -151,6 +151,29 @@ async def test_no_reader_ever_passes_over_a_message_of_another_writer(store: Sto
 
     async with asyncio.timeout(60):
         await asyncio.gather(write(store, "a"), write(other, "b"), read())
+
+
+async def test_the_others_are_told_and_not_oneself(pg: PostgresPlace) -> None:
+    other = await pg.open()
+    mine = pg.new()
+    woken: list[Wake] = []
+    mine.listen(woken.append)
+    await mine.open()
+    pg.keep(mine)
+    async with asyncio.timeout(30):
+        while set(woken) != set(Wake):
+            await asyncio.sleep(0.01)
+        woken.clear()
+        await put(mine, "own")
+        await put(other, "theirs", "more")
+        while not woken:
+            await asyncio.sleep(0.01)
+    assert woken == [Wake.MESSAGES]
+    woken.clear()
+    await put(other, "theirs")
+    await put(mine, "last")
+    assert await offsets(other, 0) == [1, 2, 3, 4]
+    assert woken == [], "nothing new was pushed by another"
 
 
 def test_an_address_is_a_subtree() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from stoker.model.job import OnDuplicate, State, Submission, Unique
+from stoker.model.slot import Decided, Defined, Fate, Line, Slot, Standing, Tick
 from stoker.store.base import Store
-from stoker.store.schedules import Decided, Defined, Fate, Line, Slot, Standing, Tick
 from tests.contract.make import WORK, finish, job, take_one
 from tests.contract.places import SHARED, Place, needs
 

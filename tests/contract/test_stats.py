@@ -34,7 +34,7 @@ async def test_periods_come_oldest_first_from_a_moment_on(store: Store, place: P
     assert [period.data for period in everything] == [b"0", b"1", b"2", b"3"]
     assert await said(store, everything[1].at) == [b"2", b"3"]
     assert await said(store, everything[3].at) == []
-    assert await said(store, limit=3) == [b"0", b"1", b"2"]
+    assert await said(store, limit=3) == [b"1", b"2", b"3"]
     assert await said(store, limit=PAGE_MAX + 1) == [b"0", b"1", b"2", b"3"]
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import signal
+import sqlite3
 import threading
 from typing import Any
+
+import pytest
 
 from stoker.model.errors import StokerError
 from tests.daemon import Daemon, until
@@ -85,6 +90,10 @@ class Reader:
             self.seen.append(message["data"])
 
 
+def _gone(daemon: Daemon, router: int) -> bool:
+    return router not in daemon.pids("router")
+
+
 def _tab() -> dict[str, str]:
     return dict(zip(("user", "session", "instance"), TAB, strict=True))
 
@@ -100,7 +109,7 @@ def test_the_router_is_killed_again_and_again(make: Make) -> None:
             reader.read_until(lambda seen, least=done + 30: len(seen) >= least)
             router = daemon.router
             os.kill(router, signal.SIGKILL)
-            until(lambda gone=router: gone not in daemon.pids("router"), what=f"router {kill} is gone")
+            until(functools.partial(_gone, daemon, router), what=f"router {kill} is gone")
     reader.read_until(lambda seen: len(seen) >= writer.count)
     assert reader.seen == [str(number) for number in range(writer.count)]
     assert reader.lines >= 3
@@ -118,6 +127,37 @@ def test_a_killed_connection_takes_its_tabs_along(make: Make) -> None:
         until(lambda: daemon.client.ask("clients")["tabs"] == 1)
         assert daemon.client.send_to_all("web", "0", "end").tabs == 1
         assert len(stays.until("end")) == 1
+
+
+def test_what_cannot_be_read_harms_only_those_who_ask_for_it(make: Make) -> None:
+    """A row that somebody wrote by hand, or a newer version: whoever watches other jobs notices nothing."""
+    daemon = make("pushing", consumers_max=3)
+    odd, well = (daemon.client.submit("pushing.long", {"gate": gate}) for gate in ("odd", "well"))
+    daemon.wait_here("odd")
+    daemon.wait_here("well")
+    with daemon.raw() as script, daemon.raw() as other:
+        assert script.call(1, "subscribe", job=odd.id, after=10**30)["code"] == "protocol"
+        other.call(1, "subscribe", job=well.id)
+        assert other.receive()["data"]["data"] == "one"
+        with contextlib.closing(sqlite3.connect(daemon.store)) as file, file:
+            file.execute(
+                "INSERT INTO events (job, attempt, at, kind, data) SELECT seq, 1, 0, 'from the future', x'30' "
+                "FROM jobs WHERE id = ?",
+                (odd.id,),
+            )
+        for number in range(5):
+            script.call(number + 2, "subscribe", job=odd.id)
+            end = script.receive()
+            assert (end["event"], end["data"]["error"]) == ("end", "error")
+            assert "cannot be read" in end["data"]["message"]
+        with pytest.raises(StokerError, match="cannot be read"):
+            list(odd.stream())
+        assert script.call(9, "ping")["data"] == "pong"
+        daemon.open_gate("odd")
+        daemon.open_gate("well")
+        assert other.receive()["data"]["data"] == "two"
+        assert well.result(20) == "done"
+        assert odd.result(20) == "done", "its end can be read"
 
 
 # ── nodes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,3 +238,14 @@ def test_a_node_that_comes_back_has_what_was_pushed_meanwhile(fleet: Fleet) -> N
     a.client.send_to_all("web", "u7", "n", "after")
     reader.read_until(lambda seen: len(seen) == 3)
     assert reader.seen == ["before", "meanwhile", "after"]
+
+
+def test_a_list_is_told_that_another_node_changed_something(fleet: Fleet) -> None:
+    """Pulses do not cross nodes; that there is something to look at does."""
+    a, b = _pair(fleet)
+    with Bridge(b) as bridge:
+        bridge.ask("subscribe", {"user": "root", "all": True}, topic="jobs")
+        b.client.ask("cordon", node="b")
+        a.client.submit("pushing.for_scripts").wait(20)
+        told = bridge.next()
+        assert (told["topic"], told["event"], told["data"]) == ("jobs", "look", None)

@@ -148,6 +148,9 @@ def test_a_pool_that_keeps_dying_is_broken_until_a_reload(make: Make) -> None:
     )
     assert why.endswith("or by `stoker reload`")
     assert "the pool is broken" in daemon.log()
+    health = daemon.client.ask("health")
+    assert not health["ok"]
+    assert "the pool crashing is broken: its start hook failed" in health["message"]
     assert [one["broken"] for one in daemon.client.stats()["pools"] if one["product"] == "crashing"] != [None]
     deaths = len(daemon.file("crashing.hook").read_text().split())
     assert daemon.client.call("one.add", left=1) == 2

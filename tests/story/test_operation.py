@@ -50,7 +50,7 @@ def test_prometheus_text(daemon: Daemon) -> None:
     names = {line.split()[2] for line in lines if line.startswith("# TYPE")}
     assert {"stoker_jobs", "stoker_slots", "stoker_attempts_total", "stoker_healthy"} <= names
     for line in lines:
-        assert re.fullmatch(r"# (HELP|TYPE) \w+ .+|\w+(\{[^}]*\})? -?[\d.]+", line), line
+        assert re.fullmatch(r"# (HELP|TYPE) \w+ .+|\w+(\{[^}]*\})? -?[\d.]+(e-\d+)?", line), line
     assert "stoker_healthy 1" in lines
     (done,) = [line for line in lines if line.startswith('stoker_attempts_total{command="story.double"')]
     assert int(done.split()[-1]) >= 1

@@ -253,3 +253,4 @@ def test_a_program_may_be_a_hook(daemon: Daemon) -> None:
     until(lambda: daemon.file("moved.txt").exists() and daemon.file("moved.txt").read_text() == "toga 1 alpha\n")
     daemon.file("stoker.toml").write_text(table("mail", more='on_lost = ["{input.role}"]\n'))
     assert "the first of the list is the program" in typed(daemon, "reload", code=4).stderr
+    assert "the first of the list is the program" in typed(daemon, "check", code=4).stdout.replace("\n", " ")

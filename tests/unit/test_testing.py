@@ -13,11 +13,23 @@ from typing import Any
 import pydantic
 import pytest
 
-from stoker import Backoff, Client, Context, InvalidInput, JobFailed, JobHandle, Product, Retry, Snooze, StokerError
+from stoker import (
+    Backoff,
+    Client,
+    Context,
+    InvalidInput,
+    JobFailed,
+    JobHandle,
+    Product,
+    Retry,
+    Roles,
+    Snooze,
+    StokerError,
+)
 from stoker import settings as settings_module
 from stoker.client import product as product_module
 from stoker.model.errors import AlreadyRunning, UnknownCommand, UnknownMethod
-from stoker.testing import FakeClock, Workbench, arun_inline, assert_submitted, drain, run_inline
+from stoker.testing import FakeClock, Push, Workbench, arun_inline, assert_submitted, drain, run_inline
 
 shop = Product("shop")
 
@@ -124,6 +136,26 @@ def test_coroutines_run_inline_with_and_without_a_loop() -> None:
         assert (await arun_inline(buy, item="tea")).value == Receipt(total=2.5)
 
     asyncio.run(within())
+
+
+def test_what_is_pushed_is_remembered() -> None:
+    """Alone, and in a workbench: also by code that is no handler."""
+
+    def pushing(ctx: Context) -> None:
+        ctx.send_to_all(Roles.web, "u7", "indexed", {"chunks": 42}, session="s1")
+        ctx.notify_now("u7", "done", level="success")
+
+    wanted = [
+        Push(user="u7", event="indexed", data={"chunks": 42}, session="s1"),
+        Push(user="u7", event="notification", data={"message": "done", "level": "success"}),
+    ]
+    command = shop.command(pushing)
+    assert run_inline(command).pushed == wanted
+    with Workbench(command) as bench:
+        command.submit()
+        bench.drain()
+        bench.client.send_to_all("script", "0", "rates", pulse=True)
+        assert bench.pushed == [*wanted, Push(role="script", user="0", event="rates", data=None, pulse=True)]
 
 
 def test_questions_need_answers() -> None:

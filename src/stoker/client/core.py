@@ -81,6 +81,13 @@ def read(message: messages.Return | messages.Error, kind: type[T]) -> T:
         raise ProtocolError(f"the daemon's answer is not understood: {error}") from None
 
 
+def check_end(message: messages.Event) -> None:
+    """A topic is at its end. Raises the error that ended it, if one did."""
+    mishap = msgspec.json.decode(message.data, type=messages.Mishap | None)
+    if mishap is not None:
+        raise from_code(mishap.error, mishap.message)
+
+
 def result(record: JobRecord) -> msgspec.Raw:
     """The output of an ended job. Raises :class:`JobFailed`, :class:`JobCancelled` or :class:`WaitTimeout`."""
     match record.status:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stoker.client.product import default_client
-from stoker.wire.roles import RolesRecord
+from stoker.wire.roles import OwnRoles
 
 
 def get_worker_name() -> str | None:
@@ -23,6 +23,6 @@ def is_primary_worker(role: str | None = None) -> bool:
     return wanted in found.mine
 
 
-def _roles() -> RolesRecord:
-    answer: RolesRecord = default_client().ask("roles", RolesRecord)
+def _roles() -> OwnRoles:
+    answer: OwnRoles = default_client().ask("my_roles", OwnRoles)
     return answer

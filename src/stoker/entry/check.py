@@ -20,8 +20,11 @@ from stoker import settings as settings_module
 from stoker.client import offline
 from stoker.entry import exits, probe, show
 from stoker.entry.session import Session
-from stoker.model.errors import DaemonError, StokerError
+from stoker.model import hook
+from stoker.model.errors import AppError, DaemonError, StokerError
 from stoker.model.quantities import show_seconds, show_size
+from stoker.model.schedule_keys import Kind
+from stoker.schedule import files
 from stoker.settings import ABOUT, Settings
 from stoker.store import address
 
@@ -69,7 +72,15 @@ def run(line: Session) -> Findings:
     commands, application = _application(settings)
     return Findings(
         [*_settings(settings, line)],
-        [application, *_products(settings, commands), _store(settings), _socket(line, settings), _processes(settings)],
+        [
+            application,
+            *_products(settings, commands),
+            *_roles(settings),
+            *_schedules(settings, commands),
+            _store(settings),
+            _socket(line, settings),
+            _processes(settings),
+        ],
         commands,
     )
 
@@ -156,6 +167,40 @@ def _products(settings: Settings, commands: list[str]) -> Iterator[Finding]:
         yield Finding("products", "note", f"no application registers {', '.join(unknown)}")
     else:
         yield Finding("products", "ok", f"limits of {show.count(len(settings.products), 'product')}")
+
+
+def _schedules(settings: Settings, commands: list[str]) -> Iterator[Finding]:
+    """What the schedule files say, if there are any, and everything that is wrong with them."""
+    what = "schedules"
+    if not files.folder(settings).is_dir():
+        return
+    book = files.load(settings, thorough=True)
+    for problem in book.problems:
+        yield Finding(what, "wrong" if problem.wrong else "note", str(problem), exits.USAGE)
+    for entry in book.entries.values():
+        if entry.kind is Kind.JOB and commands and entry.shown not in commands:
+            message = f"{entry.where}: {entry.name!r}: no application registers {entry.shown}"
+            yield Finding(what, "wrong", message, exits.USAGE)
+    off = sum(not entry.active for entry in book.entries.values())
+    names = ", ".join(book.files) or f"no file in {settings.schedules.folder} is for this environment"
+    entries = show.count(len(book.entries), "entry").replace("entrys", "entries")
+    yield Finding(what, "ok" if book.entries else "note", f"{entries}{f', {off} off' if off else ''}: {names}")
+    asleep = files.dormant(settings, book)
+    if asleep:
+        message = f"{show.count(len(asleep), 'script')} run by no entry; `stoker schedule list --dormant` shows them"
+        yield Finding(what, "note", message)
+
+
+def _roles(settings: Settings) -> Iterator[Finding]:
+    """The roles, if there are any, and the programs that are their hooks."""
+    table, what = settings.roles, "roles"
+    try:
+        hooks = hook.commands(hook.programs(table.on_acquired, table.on_lost, table.on_node_dead))
+    except AppError as error:
+        yield Finding(what, "wrong", error.message, exits.APP)
+        return
+    if table.names or hooks:
+        yield Finding(what, "ok", f"{show.count(len(table.names), 'role')}, {table.policy}")
 
 
 def _store(settings: Settings) -> Finding:

@@ -24,6 +24,7 @@ from stoker.entry import (
     cli_nodes,
     cli_pools,
     cli_roles,
+    cli_schedule,
     cli_start,
     cli_token,
     exits,
@@ -83,6 +84,7 @@ for _panel, _functions in (
         app.command(rich_help_panel=_panel)(_function)
 app.add_typer(cli_nodes.app, name="nodes", rich_help_panel=LOOK)
 app.add_typer(cli_roles.app, name="roles", rich_help_panel=LOOK)
+app.add_typer(cli_schedule.app, name="schedule", rich_help_panel=LOOK)
 app.add_typer(cli_pools.app, name="pools", rich_help_panel=LOOK)
 if importlib.util.find_spec("stoker.entry.install") is not None:
     app.command(name="install", rich_help_panel=RULE)(importlib.import_module("stoker.entry.install").install)

@@ -20,7 +20,7 @@ EVERYBODY = "0"
 """The user that stands for all of them; nobody is called so."""
 NAME_MAX = 256
 """Characters of a user, a session, an instance, or the name of an event at most."""
-DATA_MAX = 1 << 20
+DATA_MAX = 64 << 10
 """Bytes of the data of one pushed event at most."""
 NOTIFICATION = "notification"
 """The event that :func:`notification` makes."""

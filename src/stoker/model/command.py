@@ -97,6 +97,8 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What it is submitted for by itself: see :mod:`.hook`."""
     fallback: str = "inline"
     """What a dispatch does when no worker takes it: ``inline``, ``wait`` or ``error``."""
+    crons: tuple[dict[str, Any], ...] = ()
+    """Entries of schedules, as they stand in a file."""
     is_async: bool = False
     script: str = ""
     """For a program: what its result is."""

@@ -34,6 +34,36 @@ _FIELDS = ("minute 0-59", "hour 0-23", "day of month 1-31", "month 1-12", "day o
 _WORDS = {"minute": 0, "hour": 1, "day-of-month": 2, "month": 3, "day-of-week": 4}
 
 
+class _Sim(CronSim):
+    """Without the two slips of cronsim in zones whose clocks are set at odd moments: its steps of an hour begin at the
+    start of the hour, so that they miss what a clock shows that is set within it; and a day begins at its first
+    midnight, so that where a clock goes back over midnight it goes round for ever."""
+
+    def advance_hour(self) -> bool:
+        if self.dt.hour in self.hours:
+            return False
+        step = 60 if self.dt.tzinfo in (None, UTC) else 15
+        day = self.dt.day
+        while self.dt.hour not in self.hours and self.dt.day == day:
+            self.tick(seconds=60 * (step - self.dt.minute % step) - self.dt.second)
+        return True
+
+    def advance_day(self) -> bool:
+        before = self.dt
+        moved = super().advance_day()
+        self._forward(before)
+        return moved
+
+    def advance_month(self) -> None:
+        before = self.dt
+        super().advance_month()
+        self._forward(before)
+
+    def _forward(self, before: datetime) -> None:
+        if self.dt.tzinfo not in (None, UTC) and self.dt.timestamp() < before.timestamp():
+            self.dt = self.dt.replace(fold=1)
+
+
 class Cron:
     """An expression in a zone. Made by :func:`cron`, which says what is wrong with one."""
 
@@ -41,7 +71,7 @@ class Cron:
 
     def __init__(self, expression: str, zone: tzinfo) -> None:
         self.zone = zone
-        self._sim = CronSim(expression, datetime(2000, 1, 1, tzinfo=zone))
+        self._sim = _Sim(expression, datetime(2000, 1, 1, tzinfo=zone))
         self._asked = math.nan
         self._found: float | None = None
 
@@ -61,7 +91,7 @@ class Cron:
             # it counts by what the clock shows: in the hour that comes twice it may find a moment of the first time
             while (found := next(sim).timestamp()) <= after:
                 pass
-        except (StopIteration, OverflowError, ValueError):
+        except (StopIteration, OverflowError, ValueError, OSError):
             return None
         return found
 

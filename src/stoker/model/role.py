@@ -124,12 +124,12 @@ def plan(view: View, me: Candidate, held: Mapping[str, int], rules: Rules) -> Pl
     """What to claim and what to give back. Claims may be more than the store grants."""
     there = {role.name: role for role in view.roles}
     mine = [name for name in held if name in rules.names]
-    gone = [name for name in held if name not in rules.names]
+    gone = [name for name in held if name not in rules.names and name not in rules.busy]
     if not me.seeks:
         return Plan([], [name for name in held if name not in rules.busy])
     if rules.alone:
         return Plan([name for name in rules.names if name not in held and name not in rules.shunned], gone)
-    counts = _counts(view, me, mine)
+    counts = _counts(view, me, mine, rules.dead)
     target = _target(rules, counts, me.boot)
     leaving = [name for name in mine if _ordered_away(there.get(name), me, view, rules)]
     stays = [name for name in mine if name not in leaving]
@@ -140,20 +140,20 @@ def plan(view: View, me: Candidate, held: Mapping[str, int], rules: Rules) -> Pl
     open_to_me = [name for name in rules.names if name not in held and name not in rules.shunned]
     free = [name for name in open_to_me if _is_free(there.get(name), me, view, rules)]
     free.sort(key=lambda name: there[name].node != me.node if name in there else True)
-    sent = [name for name in free if there.get(name) and _is_sent(there[name], me)]
-    if rules.policy == COVER and sent:
-        return Plan(sent, [])
-    room = max(0, target - len(stays))
+    sent = [name for name in free if name in there and _is_sent(there[name], me)] if rules.policy == COVER else []
+    open_to_all = [name for name in free if name not in sent]
+    room = max(0, target - len(stays) - len(sent))
     # what nobody took for so long goes to whoever looks, whatever is fair
-    left = [name for name in free[room:] if rules.policy == COVER and _is_left(there.get(name), view, rules)]
-    return Plan(free[:room] + left, [name for name in leaving if name not in rules.busy] + gone)
+    left = [name for name in open_to_all[room:] if rules.policy == COVER and _is_left(there.get(name), rules, view.now)]
+    release = [name for name in leaving if name not in rules.busy]
+    return Plan(sent + open_to_all[:room] + left, release + gone)
 
 
-def _counts(view: View, me: Candidate, mine: Sequence[str]) -> dict[str, int]:
+def _counts(view: View, me: Candidate, mine: Sequence[str], dead: Collection[str]) -> dict[str, int]:
     """How many roles each living node that takes roles holds."""
     found = Counter(role.owner for role in view.roles if role.owner is not None)
-    alive = {peer.boot: found[peer.boot] for peer in view.peers if peer.seeks and not peer.silent(view.now)}
-    return {**alive, me.boot: len(mine)}
+    alive = [peer.boot for peer in view.peers if peer.seeks and peer.boot not in dead and not peer.silent(view.now)]
+    return {**{boot: found[boot] for boot in alive}, me.boot: len(mine)}
 
 
 def _target(rules: Rules, counts: Mapping[str, int], boot: str) -> int:
@@ -212,14 +212,14 @@ def _is_free(role: Role | None, me: Candidate, view: View, rules: Rules) -> bool
         return True
     # kept for whom it was ordered to; "anybody" is anybody but who had it
     elsewhere = role.wanted not in ("", me.node) and (role.wanted != ANYONE or role.node == me.node)
-    if elsewhere and not _is_left(role, view, rules):
+    if elsewhere and not _is_left(role, rules, view.now):
         return False
     return role.owner in (None, me.boot) or role.owner in rules.dead or role.until < view.now
 
 
-def _is_left(role: Role | None, view: View, rules: Rules) -> bool:
+def _is_left(role: Role | None, rules: Rules, now: float) -> bool:
     """Whether it could be had for so long that nobody else will come."""
     if role is None:
         return False
     since = role.since if role.owner is None else role.until
-    return since + rules.fresh < view.now
+    return since + rules.fresh < now

@@ -43,7 +43,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     program means that a shell reads it."""
     active: bool = True
     tz: str = "UTC"
-    timeout: float = TIMEOUT
+    timeout: float | None = None
+    """None: as its command says, or the settings."""
     overlap: Overlap = Overlap.SKIP
     jitter: float = 0.0
     catch_up: int = 0
@@ -83,8 +84,8 @@ _COMMANDS = {Kind.CRON: "script", Kind.COMMAND: "argv", Kind.URL: "url"}
 
 
 def command_of(entry: Entry, node: str, roles: Collection[str]) -> str:
-    """The command that carries out an entry: its own, or one of :data:`PRODUCT`, bound to this node or to its role where
-    the entry is. ``roles`` are those that have holders; without them every role is every node's."""
+    """The command that carries out an entry: its own, or one of :data:`PRODUCT`, bound to this node or to its role
+    where the entry is. ``roles`` are those that have holders; without them every role is every node's."""
     if entry.kind is Kind.JOB:
         return entry.shown
     name = f"{PRODUCT}.{_COMMANDS[entry.kind]}"
@@ -93,11 +94,34 @@ def command_of(entry: Entry, node: str, roles: Collection[str]) -> str:
     return f"{name}/{entry.role}" if entry.role in roles else name
 
 
+def is_ours(command: str) -> bool:
+    """Whether a command is one of :data:`PRODUCT`."""
+    product, _, name = command.partition(".")
+    return product == PRODUCT and name.partition("@")[0].partition("/")[0] in _COMMANDS.values()
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What the settings say about running entries."""
+
+    root: str
+    crons: str
+    interpreter: str = ""
+    base_url: str = ""
+    hosts: tuple[str, ...] = ()
+    as_root: bool = False
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """An entry and where it runs, from a node's own files."""
+
+    entry: Entry
+    place: Place
+
+
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
     """What entries mean that do not say otherwise."""
 
     tz: str = "UTC"
-    timeout: float = TIMEOUT
     shell: bool = False
     """Whether a command with characters of a shell is given to one without being told."""
     role: str = ""
@@ -109,7 +133,7 @@ def read(table: Any, defaults: Defaults, where: str = "") -> Entry:
     if not isinstance(table, Mapping):
         raise ValueError(f"an entry is an object with name and schedule, not {shown(table)}")
     _known(table)
-    found: dict[str, Any] = {"tz": defaults.tz, "timeout": defaults.timeout, "role": defaults.role}
+    found: dict[str, Any] = {"tz": defaults.tz, "role": defaults.role}
     for key, told in table.items():
         if key in READERS:
             found[key] = _read(key, told)
@@ -125,7 +149,7 @@ def read(table: Any, defaults: Defaults, where: str = "") -> Entry:
     return entry
 
 
-def declared(command: str, table: Mapping[str, Any], defaults: Defaults, where: str) -> Entry:
+def declared_by(command: str, table: Mapping[str, Any], defaults: Defaults, where: str) -> Entry:
     """The entry that ``@product.cron`` means. Raises ValueError."""
     return read({"name": command, **table, "job": command}, defaults, where)
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from stoker.model.errors import StoreError, UnknownJob
+from stoker.model.errors import StokerError, StoreError, UnknownJob
 from stoker.model.event import Event
 from stoker.model.job import Job
 from stoker.store.base import Cursor, News, Store
@@ -39,6 +39,7 @@ class Watcher:
         self.cursor = Cursor(job, after, limit)
         self.dirty = True
         self._news: News | None = None
+        self._error: StokerError | None = None
         self._fresh = asyncio.Event()
 
     @property
@@ -55,10 +56,17 @@ class Watcher:
             # a full page: there may be another
             self.dirty = self.dirty or len(news.events) >= self.cursor.limit
 
+    def fail(self, error: StokerError) -> None:
+        """There will be no news, for this reason."""
+        self._error = error
+        self._fresh.set()
+
     async def take(self) -> News:
-        """Wait for news. Raises :class:`UnknownJob` when the job is gone."""
+        """Wait for news. Raises :class:`UnknownJob` when the job is gone, or why there will be none."""
         await self._fresh.wait()
         self._fresh.clear()
+        if self._error is not None:
+            raise self._error
         news, self._news = self._news, None
         assert news is not None
         if news.gone:
@@ -178,6 +186,16 @@ class Audience:
             for watcher in hungry:
                 watcher.dirty = True
             await asyncio.sleep(TRY_AGAIN)
+            return
+        except Exception:
+            if len(hungry) > 1:
+                # one of them cannot be read; that harms none of the others
+                for watcher in hungry:
+                    await self._look_for([watcher])
+                return
+            (watcher,) = hungry
+            log.exception("what a job said cannot be read", job=watcher.cursor.job)
+            watcher.fail(StokerError(f"what job {watcher.cursor.job} said cannot be read; the daemon's log says more"))
             return
         for watcher, news in zip(hungry, found, strict=True):
             watcher.give(news)

@@ -44,7 +44,7 @@ class RoleGate(Protocol):
         """Whether what asks for the role may begin here."""
 
     async def whereabouts(self, role: str) -> str:
-        """Who holds a role that is not this node's, as a sentence. Raises a StoreError."""
+        """Who holds a role that is not this node's, as a sentence."""
 
 
 class Claimer:

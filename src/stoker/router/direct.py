@@ -92,7 +92,7 @@ def _claimed(order: Dispatch, spec: CommandSpec) -> Claimed:
         id = ids.new_job_id()
     own = len(id) == 32 and all(sign in string.hexdigits for sign in id)
     return Claimed(
-        0, id, spec.name, bytes(order.payload), 1, 0, None, (), Overrides(), time.time(),
+        0, id, spec.name, bytes(order.payload), 1, 0, None, (), Overrides(trace=order.trace), time.time(),
         round=0 if own else time.time_ns(),
     )  # fmt: skip
 

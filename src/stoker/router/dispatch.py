@@ -190,7 +190,7 @@ class Dispatcher:
         for fd, size in zip(fds, order.buffers, strict=True):
             buffer.check(fd, size)
         spec = self._admission.spec(f"{order.product}.{order.action}")
-        request = Request(command=spec.name, input=order.payload, checked=order.checked)
+        request = Request(command=spec.name, input=order.payload, checked=order.checked, trace=order.trace)
         self._admission.admit(request, role, self._clock.wall())
         if order.job_id in self._asked.get(asker, ()):
             raise ProtocolError(f"the jobId {order.job_id!r} is in use; give each dispatch one of its own")

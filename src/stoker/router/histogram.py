@@ -1,12 +1,13 @@
 """How long things took: counts in buckets that grow by a quarter of an octave, from ten microseconds to three hours.
 
-Adding to one is a logarithm and two additions, its size never grows, and two of them can be subtracted: what happened
+Adding to one is a search and two additions, its size never grows, and two of them can be subtracted: what happened
 between two looks is a difference. A percentile read from it is right to within a tenth.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,13 +20,8 @@ LAST = OCTAVES * STEPS + 1
 """The bucket of everything that took longer."""
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
-_per_floor = 1 / FLOOR
-_log2 = math.log2
-
-
-def bound(bucket: int) -> float:
-    """The longest duration that belongs to a bucket, in seconds."""
-    return math.inf if bucket >= LAST else float(FLOOR * 2 ** (bucket / STEPS))
+BOUNDS = tuple(float(FLOOR * 2 ** (bucket / STEPS)) for bucket in range(LAST))
+"""The longest duration that belongs to each bucket but the last, in seconds."""
 
 
 class Histogram:
@@ -39,13 +35,9 @@ class Histogram:
 
     def observe(self, seconds: float) -> None:
         """Count one; what is less than nothing (a clock was set back) counts as nothing."""
-        if seconds <= FLOOR:
-            self.counts[0] += 1
-            self.sum += max(0.0, seconds)
-            return
-        bucket = math.ceil(_log2(seconds * _per_floor) * STEPS)
-        self.counts[min(bucket, LAST)] += 1
-        self.sum += seconds
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        if seconds > 0:
+            self.sum += seconds
 
     @property
     def count(self) -> int:
@@ -71,12 +63,12 @@ class Histogram:
         total = self.count
         if not total:
             return None
-        wanted, below = share * total, 0
+        rank, below = max(1, math.ceil(share * total)), 0
         for bucket, count in enumerate(self.counts):
-            if count and below + count >= wanted:
-                return _within(bucket, max(0.0, wanted - below - 0.5) / count)
+            if below + count >= rank:
+                return _within(bucket, (rank - below - 0.5) / count)
             below += count
-        return bound(LAST - 1)
+        return BOUNDS[-1]
 
     def summary(self) -> dict[str, Any]:
         """For people and programs: ``count``, ``mean``, ``p50``, ``p95``, ``p99``, in seconds."""
@@ -90,8 +82,8 @@ class Histogram:
         below = 0
         for bucket, count in enumerate(self.counts):
             below += count
-            if bucket % STEPS == 0:
-                yield bound(bucket), below
+            if bucket < LAST and bucket % STEPS == 0:
+                yield BOUNDS[bucket], below
         yield math.inf, below
 
     def packed(self) -> dict[str, Any]:
@@ -113,5 +105,5 @@ def _within(bucket: int, part: float) -> float:
     if bucket == 0:
         return FLOOR * part
     if bucket >= LAST:
-        return bound(LAST - 1)
-    return float(FLOOR * 2 ** ((bucket - 1 + part) / STEPS))
+        return BOUNDS[-1]
+    return float(BOUNDS[bucket - 1] * 2 ** (part / STEPS))

@@ -17,6 +17,7 @@ from stoker.router.member import Member
 from stoker.router.pool import Pool
 from stoker.router.roles import Roles
 from stoker.router.sampler import Sampler
+from stoker.router.schedules import Schedules
 from stoker.router.tally import Tally
 from stoker.settings import Current
 from stoker.store.base import Store
@@ -35,6 +36,7 @@ class House:
     keeper: Keeper
     member: Member
     roles: Roles
+    schedules: Schedules
     audience: Audience
     hub: Hub
     admission: Admission

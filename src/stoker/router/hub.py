@@ -13,43 +13,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 import msgspec
 import structlog
 
 from stoker.model.audience import Address, Message, NewMessage, Roles, Tab
 from stoker.model.errors import StokerError, StoreError
+from stoker.router.hub_behind import AUDIENCE, PAGE, TRY_AGAIN, Behind, Listener, message_line, reset_line
 from stoker.router.hub_pulse import Pulses
 from stoker.router.hub_tree import Tree
 from stoker.store.base import Store
 from stoker.store.messages import Head
 from stoker.wire import messages
-from stoker.wire.records import iso
 
 log = structlog.get_logger(role="router")
 
-PAGE = 500
-BATCH = 200
+BATCH = 100
 """Messages that are written together at most."""
-TRY_AGAIN = 1.0
-"""Seconds until a look that the store could not answer is tried again."""
-AUDIENCE = "audience"
-"""The topic of pushed events."""
-
-
-class Listener(Protocol):
-    """A connection that pushed events go to."""
-
-    behind: int | None
-    """The offset it has come to, while it does not read as fast as others say."""
-
-    @property
-    def writable(self) -> bool:
-        """Whether it reads what it is sent."""
-
-    def say(self, line: bytes) -> None:
-        """Send a line."""
+WAKE_EVERY = 0.02
+"""Seconds between looks for what others push: at most fifty a second, however much that is; the first is at once."""
 
 
 class Hub:
@@ -61,42 +43,53 @@ class Hub:
         self.pulses = Pulses()
         self._scripts: set[Listener] = set()
         self._head: Head | None = None
-        self._arriving: list[Callable[[Head | StokerError], None]] = []
+        self._arriving: list[tuple[Listener, Callable[[Head | StokerError], None]]] = []
+        """Who waits to be entered until the end of all messages is known, and what is to be done after that."""
         self._queue: list[tuple[NewMessage, asyncio.Future[int]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._stale = False
         self._looking: asyncio.Task[None] | None = None
-        self._catching: dict[Listener, asyncio.Task[None]] = {}
+        self._looked = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+        self._behind = Behind(store, lambda: self._head, self._reaches)
 
     # ── who is there ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def attach(self, listener: Listener, tab: Tab, then: Callable[[Head | StokerError], None]) -> None:
         """Put a tab into the tree. ``then`` is called with the end of what was pushed before, or why that is not known:
         what comes after will be said."""
-        self._when_known(lambda: self.tree.attach(listener, tab), then)
+
+        def enter() -> None:
+            self.tree.attach(listener, tab)
+            if listener.behind is not None:
+                self.resumed(listener)
+
+        self._when_known(listener, enter, then)
 
     def listen(self, listener: Listener, then: Callable[[Head | StokerError], None]) -> None:
         """Say to a script what is pushed to scripts."""
-        self._when_known(lambda: self._scripts.add(listener), then)
+        self._when_known(listener, lambda: self._scripts.add(listener), then)
 
-    def detach(self, listener: Listener, tab: Tab) -> bool:
+    def detach(self, listener: Listener, tab: Tab, then: Callable[[bool], None]) -> None:
         """Take a tab out of the tree; whether it was there."""
-        was = self.tree.detach(listener, tab)
-        self._rest()
-        return was
+        self._after_others(listener, lambda: then(self.tree.detach(listener, tab)))
 
-    def hush(self, listener: Listener) -> bool:
+    def hush(self, listener: Listener, then: Callable[[bool], None]) -> None:
         """The script listens no more; whether it did."""
-        was = listener in self._scripts
-        self._scripts.discard(listener)
-        self._rest()
-        return was
+
+        def leave() -> None:
+            was = listener in self._scripts
+            self._scripts.discard(listener)
+            then(was)
+
+        self._after_others(listener, leave)
 
     def leave(self, listener: Listener) -> None:
         """The connection is gone."""
         self.tree.leave(listener)
         self.pulses.leave(listener)
         self._scripts.discard(listener)
+        self._arriving = [one for one in self._arriving if one[0] is not listener]
         listener.behind = None
         self._rest()
 
@@ -127,23 +120,23 @@ class Hub:
 
     def wake(self) -> None:
         """Another daemon may have pushed something."""
-        if self._head is not None:
-            self._look()
+        if self._head is not None and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._looked + WAKE_EVERY), self._look_now)
 
     def resumed(self, listener: Listener) -> None:
         """A connection reads again."""
-        if listener.behind is not None and listener not in self._catching:
-            task = asyncio.get_running_loop().create_task(self._catch_up(listener))
-            self._catching[listener] = task
+        self._behind.resumed(listener)
 
     def count(self, role: str, to: Address) -> int:
         """How many tabs of this node an event is for, or scripts."""
         return len(self._scripts) if role == Roles.script else self.tree.count(to)
 
     def stop(self) -> None:
-        for task in (self._writing, self._looking, *self._catching.values()):
-            if task is not None:
-                task.cancel()
+        for pending in (self._timer, self._writing, self._looking):
+            if pending is not None:
+                pending.cancel()
+        self._behind.stop()
         self.pulses.stop()
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,7 +150,9 @@ class Hub:
         if not self._somebody:
             self._head = None
 
-    def _when_known(self, enter: Callable[[], object], then: Callable[[Head | StokerError], None]) -> None:
+    def _when_known(
+        self, listener: Listener, enter: Callable[[], object], then: Callable[[Head | StokerError], None]
+    ) -> None:
         """Enter somebody as soon as the end of all messages is known; at once, if it is."""
 
         def known(head: Head | StokerError) -> None:
@@ -168,8 +163,16 @@ class Hub:
         if self._head is not None:
             known(self._head)
             return
-        self._arriving.append(known)
+        self._arriving.append((listener, known))
         self._look()
+
+    def _after_others(self, listener: Listener, act: Callable[[], None]) -> None:
+        """In turn: what was asked for before comes first."""
+        if self._arriving:
+            self._arriving.append((listener, lambda _: act()))
+        else:
+            act()
+            self._rest()
 
     async def _write(self) -> None:
         """Write what was asked for, many at a time."""
@@ -178,10 +181,10 @@ class Hub:
                 batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
                 try:
                     places = await self._store.messages.push([message for message, _ in batch])
-                except StokerError as error:
+                except Exception as error:
                     for _, future in batch:
                         if not future.done():
-                            future.set_exception(type(error)(error.message))
+                            future.set_exception(error)
                     continue
                 for (message, future), place in zip(batch, places, strict=True):
                     self._deliver_own(message, place.offset, place.at)
@@ -196,10 +199,15 @@ class Hub:
             return
         if offset > head.offset + 1:
             # another daemon's come first
-            self._look()
+            self.wake()
             return
         own = Message(offset, at, message.role, message.to, message.event, msgspec.Raw(message.data))
         self._deliver([own], offset)
+
+    def _look_now(self) -> None:
+        self._timer = None
+        self._looked = asyncio.get_running_loop().time()
+        self._look()
 
     def _look(self) -> None:
         self._stale = True
@@ -212,9 +220,11 @@ class Hub:
                 self._stale = False
                 try:
                     await self._look_once()
-                except StoreError as error:
-                    log.error("cannot look for pushed events; trying again", error=error.message)
-                    self._tell_arriving(error)
+                except Exception as error:
+                    log.error(
+                        "cannot look for pushed events; trying again", error=str(error), kind=type(error).__name__
+                    )
+                    self._tell_arriving(StoreError(f"what is pushed cannot be read: {error}"))
                     self._stale = True
                     await asyncio.sleep(TRY_AGAIN)
         finally:
@@ -237,8 +247,8 @@ class Hub:
 
     def _tell_arriving(self, head: Head | StokerError) -> None:
         arriving, self._arriving = self._arriving, []
-        for known in arriving:
-            known(head)
+        for _, act in arriving:
+            act(head)
 
     def _deliver(self, found: Iterable[Message], end: int) -> None:
         """Say messages, each once and in order; whatever was said before is left out."""
@@ -259,7 +269,7 @@ class Hub:
             if not listener.writable:
                 listener.behind = message.offset - 1
                 continue
-            line = line or _message_line(message)
+            line = line or message_line(message)
             listener.say(line)
 
     def _reached(self, role: str, to: Address) -> Iterable[Listener]:
@@ -276,37 +286,4 @@ class Hub:
         self._head = head
         for listener in {*self._scripts, *self.tree.find(Address())}:
             if listener.behind is None:
-                listener.say(_reset_line(head))
-
-    async def _catch_up(self, listener: Listener) -> None:
-        """Read for one connection what it has not been told while it did not read."""
-        try:
-            while listener.behind is not None and self._head is not None and listener.writable:
-                if listener.behind >= self._head.offset:
-                    listener.behind = None
-                    return
-                page = await self._store.messages.after(listener.behind, PAGE, epoch=self._head.epoch)
-                if page.reset:
-                    listener.say(_reset_line(Head(page.epoch, listener.behind)))
-                for message in page.messages:
-                    if not listener.writable:
-                        return
-                    if self._reaches(listener, message):
-                        listener.say(_message_line(message))
-                    listener.behind = message.offset
-                listener.behind = page.offset
-        except StoreError as error:
-            log.error("cannot read what a slow connection has missed", error=error.message)
-            asyncio.get_running_loop().call_later(TRY_AGAIN, self.resumed, listener)
-        finally:
-            del self._catching[listener]
-
-
-def _message_line(message: Message) -> bytes:
-    at = iso(message.at)
-    return messages.encode(messages.Event(message.event, message.data, AUDIENCE, message.offset, message.to, at))
-
-
-def _reset_line(head: Head) -> bytes:
-    data = msgspec.json.encode({"epoch": head.epoch, "offset": head.offset})
-    return messages.encode(messages.Event("reset", msgspec.Raw(data), AUDIENCE, head.offset))
+                listener.say(reset_line(head))

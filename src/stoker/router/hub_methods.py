@@ -9,7 +9,7 @@ import msgspec
 from stoker.model import ids
 from stoker.model.audience import EVERYBODY, NOTIFICATION, Address, Level, NewMessage, Roles, Tab
 from stoker.router.house import House
-from stoker.wire.messages import Who
+from stoker.wire.messages import Offset, Who
 from stoker.wire.records import Delivery, MessageRecord, message_record
 
 PAGE_MAX = 1000
@@ -37,7 +37,7 @@ class NotifyNow(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Messages(msgspec.Struct, forbid_unknown_fields=True):
-    after: int = 0
+    after: Offset = 0
     limit: int = 100
     epoch: str | None = None
     to: Tab | None = None

@@ -13,10 +13,10 @@ from stoker.model.audience import Tab
 from stoker.model.errors import NotAllowed, RequestError, StokerError
 from stoker.router import hub_pulse, hub_scope, methods
 from stoker.router.house import House
-from stoker.router.hub import AUDIENCE
+from stoker.router.hub_behind import AUDIENCE
 from stoker.store.messages import Head
 from stoker.wire import messages
-from stoker.wire.messages import Who
+from stoker.wire.messages import Offset, Who
 from stoker.wire.records import event_record
 
 SUBSCRIPTIONS_MAX = 10_000
@@ -27,7 +27,7 @@ Reply: TypeAlias = Callable[[Any], None]
 
 class Subscription(msgspec.Struct, forbid_unknown_fields=True):
     job: str | None = None
-    after: int = 0
+    after: Offset = 0
     topic: str | None = None
 
 
@@ -75,7 +75,7 @@ class Seat:
         self._house.hub.attach(self, self._tab(call), lambda head: reply(_place(head)))
 
     def _detach(self, call: messages.Call, reply: Reply) -> None:
-        reply(self._house.hub.detach(self, self._tab(call)))
+        self._house.hub.detach(self, self._tab(call), reply)
 
     def _tab(self, call: messages.Call) -> Tab:
         self._allowed(call)
@@ -110,7 +110,7 @@ class Seat:
         wanted: Subscription = methods.read(Subscription, call.params)
         hub = self._house.hub
         if wanted.topic == AUDIENCE:
-            reply(hub.hush(self))
+            hub.hush(self, reply)
         elif wanted.topic is not None:
             reply(hub.pulses.unsubscribe(_only_topic(wanted), _of(who), self))
         else:
@@ -142,12 +142,14 @@ class Seat:
                 data = msgspec.Raw(msgspec.json.encode(event_record(event)))
                 self._send(messages.encode(messages.Event(str(event.kind), data, topic, event.seq)))
                 await self._writable.wait()
-            self._send(messages.encode(messages.Event("end", msgspec.Raw(b"null"), topic, after)))
+            data = msgspec.Raw(b"null")
         except StokerError as error:
-            self._send(messages.encode(messages.error(None, error)))
+            # about this topic alone: whatever else is under way here goes on
+            data = msgspec.Raw(msgspec.json.encode(messages.Mishap(error.code, error.message)))
         finally:
             if self._following.get(job) is asyncio.current_task():
                 del self._following[job]
+        self._send(messages.encode(messages.Event("end", data, topic, after)))
 
 
 def _place(head: Head | StokerError, **more: str) -> Any:

@@ -53,6 +53,8 @@ class Keeper:
         self._tasks: list[asyncio.Task[None]] = []
         self._due = asyncio.Event()
         self._due_timer: asyncio.TimerHandle | None = None
+        self.on_look: Callable[[], None] = lambda: None
+        """Called at every look, for what others look after."""
         member.on_jobs = self._due_soon
 
     def start(self) -> None:
@@ -91,6 +93,7 @@ class Keeper:
 
     async def look(self) -> float:
         """Whatever waits though it should not."""
+        self.on_look()
         await self.reap()
         for id in await self._store.expire():
             self._audience.nudge(id)

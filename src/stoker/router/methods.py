@@ -24,6 +24,7 @@ from stoker.model.errors import (
 )
 from stoker.model.job import Job, State, Submission, Submitted
 from stoker.model.request import Request
+from stoker.router import schedule_methods
 from stoker.router.explain import why
 from stoker.router.house import House
 from stoker.router.hub_methods import (
@@ -40,11 +41,11 @@ from stoker.router.hub_pulse import JOBS
 from stoker.router.hub_scope import checked, own_job, own_listing, own_request, own_retry
 from stoker.router.member_methods import Cordon, cordon, nodes
 from stoker.router.pools_methods import SetPool, pool_set, pools
-from stoker.router.roles_methods import MoveRole, role_move, roles
+from stoker.router.roles_methods import MoveRole, my_roles, role_move, roles
 from stoker.router.schema_methods import Schemas, described
 from stoker.router.stats_methods import History, stats_history, sys_stats, system_info, worker_pings
 from stoker.store.base import Filter
-from stoker.wire.messages import Who
+from stoker.wire.messages import Offset, Who
 from stoker.wire.records import EventRecord, JobRecord, event_record, job_record
 
 T = TypeVar("T")
@@ -91,7 +92,7 @@ class Listing(msgspec.Struct, forbid_unknown_fields=True):
 
 class Events(msgspec.Struct, forbid_unknown_fields=True):
     job: str
-    after: int = 0
+    after: Offset = 0
     limit: int = 1000
 
 
@@ -265,6 +266,7 @@ async def commands(house: House, _role: str, _params: Nothing) -> list[dict[str,
             "wait": spec.wait,
             "callers": list(spec.callers),
             "labels": list(spec.labels),
+            "role": spec.role,
         }
         for _, spec in sorted(house.pool.commands.items())
     ]
@@ -338,7 +340,15 @@ TABLE: dict[str, Method] = {
     "nodes": Method(Nothing, nodes),
     "cordon": Method(Cordon, cordon),
     "roles": Method(Nothing, roles),
+    "my_roles": Method(Nothing, my_roles),
     "role_move": Method(MoveRole, role_move, ("script",)),
+    "schedules": Method(schedule_methods.Listed, schedule_methods.schedules),
+    "schedule_next": Method(schedule_methods.Coming, schedule_methods.schedule_next),
+    "schedule_why": Method(schedule_methods.OneSchedule, schedule_methods.schedule_why),
+    "schedule_run": Method(schedule_methods.OneSchedule, schedule_methods.schedule_run),
+    "schedule_pause": Method(schedule_methods.OneSchedule, schedule_methods.schedule_pause),
+    "schedule_resume": Method(schedule_methods.OneSchedule, schedule_methods.schedule_resume),
+    "schedule_slots": Method(schedule_methods.Slots, schedule_methods.schedule_slots),
     "pools": Method(Nothing, pools),
     "pool_set": Method(SetPool, pool_set, ("script",)),
     "stats": Method(Nothing, stats),

@@ -105,8 +105,9 @@ class Resident(Worker):
         self._stalled = False
         self._asked = False
         self.vitals: Vitals | None = None
-        """What it said when it was asked last, and :attr:`heard_at`."""
+        """What it said when it was asked last, at :attr:`heard_at`."""
         self.heard_at: float | None = None
+        self._wall = clock
         super().__init__(order, zygote, self._heard, clock, (page,))
         self._listen_to_output()
 
@@ -209,7 +210,7 @@ class Resident(Worker):
         """It was asked how it is: find the answer among what it says, and leave the rest."""
         for frame in frames:
             if isinstance(frame, Vitals):
-                self.vitals, self.heard_at, self._asked = frame, self._loop.time(), False
+                self.vitals, self.heard_at, self._asked = frame, self._wall(), False
                 return [other for other in frames if other is not frame]
         return frames
 

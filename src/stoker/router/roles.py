@@ -1,6 +1,6 @@
 """The roles this node holds: claimed at start, held by renewal, given back in order, lost when they cannot be renewed.
 
-    look ──► hold: be there, renew, see everything ──► plan ──► give back ──► claim ──► reap the dead ──► look again
+    look ──► hold: be there, renew, see everything ──► reap the dead ──► plan ──► give back ──► claim ──► look again
              │ one statement                            │ pure: model/role.py
              └ trusted from the moment it was asked     └ what every node decides for itself
 
@@ -18,8 +18,7 @@ import contextlib
 import math
 import os
 import random
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable
 
 import structlog
 
@@ -31,6 +30,7 @@ from stoker.model.outcome import Outcome, Returned
 from stoker.model.role import Candidate, Holding, Peer, Role, Rules, View, can_move, plan
 from stoker.router.claimer import Claimer
 from stoker.router.desk import Desk
+from stoker.router.roles_held import Holdings
 from stoker.router.roles_hooks import Hooks, outdated
 from stoker.router.trust import MARGIN
 from stoker.settings import Current
@@ -48,16 +48,8 @@ SOON = 0.05
 """Least seconds between two looks that nobody asked for."""
 
 
-class Held(NamedTuple):
-    """A role that is ours in this term, until that moment on the monotonic clock."""
-
-    term: int
-    until: float
-
-
 class Roles:
-    """One per router. ``store`` is where roles are kept unless the settings name a store for them; ``before`` is a boot
-    that is known to have ended, because this one stands in for it."""
+    """``store`` keeps the roles unless the settings name another; ``before`` is a boot that has ended for certain."""
 
     def __init__(
         self, settings: Current, store: Store, clock: Clock, boot: str, desk: Desk, claimer: Claimer, hooks: Hooks,
@@ -73,15 +65,15 @@ class Roles:
         self._claimer = claimer
         self._hooks = hooks
         self._dead = frozenset({before} if before else ())
-        self._held: dict[str, Held] = {}
+        self._held = Holdings(clock, lambda late: self._lose(late, "its lease could not be renewed in time"))
+        self._announced: dict[str, int] = {}
+        """The term of each role of which hooks were told that it is ours."""
         self._terms: dict[str, int] = {}
-        """The highest term seen of each role."""
+        """The newest term seen of each role."""
         self._shunned: dict[str, float] = {}
         """Roles that cannot be served here, and until when they are left to others."""
-        self._callbacks: list[Callable[[frozenset[str]], None]] = []
         self._soon = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._doubt: asyncio.TimerHandle | None = None
         self._leaving = False
         self._there = False
         """Whether the store may have heard of us."""
@@ -92,22 +84,21 @@ class Roles:
 
     def mine(self) -> frozenset[str]:
         """The roles that are this node's at this moment."""
-        now = self._clock.mono()
-        return frozenset(name for name, held in self._held.items() if held.until > now)
+        return self._held.trusted()
 
     def holds(self, role: str) -> bool:
         """Whether what asks for a role may run here. A daemon that is alone with its store has every role that is not
         named in the settings, too."""
-        return not role or role in self.mine() or (self.alone and role not in self._table.names)
+        return not role or self.term(role) is not None or (self.alone and role not in self._table.names)
 
     def term(self, role: str) -> int | None:
         """The term in which a role is held here."""
-        return self._held[role].term if role in self.mine() else None
+        return self._held.term(role)
 
     def on_change(self, callback: Callable[[frozenset[str]], None]) -> None:
         """Have ``callback`` called with what is held whenever that changes. One that raises cannot serve what it was
         told: the roles that came with it are given back, and left to other nodes for a while."""
-        self._callbacks.append(callback)
+        self._held.on_change(callback)
 
     def gate(self, job: Claimed, spec: CommandSpec) -> int | Outcome:
         """Whether a claimed job may begin here: the term of its role, 0 if it needs none, or what becomes of it."""
@@ -116,10 +107,13 @@ class Roles:
         return outdated(job, spec, self._terms) or self.term(spec.role) or 0
 
     async def whereabouts(self, role: str) -> str:
-        """Who holds a role that is not this node's, as a sentence. Raises a StoreError."""
+        """Who holds a role that is not this node's, as a sentence."""
         if role not in self._table.names:
             return f"needs the role {role}, which is not in [roles] names of stoker.toml"
-        found = next((one for one in (await self.view()).roles if one.name == role), None)
+        try:
+            found = next((one for one in (await self.view()).roles if one.name == role), None)
+        except StoreError as error:
+            return f"needs the role {role}; who holds it cannot be said: {error.message}"
         if found is None or found.owner is None:
             return f"needs the role {role}, which nobody holds; see `stoker roles`"
         return f"needs the role {role}: waits for {found.node}"
@@ -130,8 +124,7 @@ class Roles:
 
     async def move(self, role: str, node: str) -> bool:
         """Order a role to a node; False, and nothing is done, when nobody is there who could take it."""
-        table = self._table
-        if not can_move(await self.view(), role, node, table.policy, 2 * self._fresh):
+        if not can_move(await self.view(), role, node, self._table.policy, 2 * self._fresh):
             return False
         ordered = await self._store.roles.order(role, node)
         self.wake()
@@ -158,11 +151,10 @@ class Roles:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._doubt is not None:
-            self._doubt.cancel()
+        self._held.close()
         try:
             if self._there and not comes_back:
-                await self._say_lost(self._drop(list(self._held)))
+                await self._say_lost(self._held.drop(self._held.terms))
                 await self._store.roles.leave(self._boot)
         except StoreError as error:
             log.warning("cannot give roles back; they run out by themselves", error=error.message)
@@ -170,13 +162,23 @@ class Roles:
             await self._store.close()
 
     async def _run(self, pause: float) -> None:
-        if self._opens:
-            await self._store.open(math.inf)
+        while self._opens and not await self._opened():
+            await asyncio.sleep(AGAIN)
         while True:
+            # not wait_for: that of Python 3.11 may lose a cancellation
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._soon.wait(), None if pause == math.inf else pause)
+                async with asyncio.timeout(None if pause == math.inf else pause):
+                    await self._soon.wait()
             self._soon.clear()
             pause = await self._try()
+
+    async def _opened(self) -> bool:
+        try:
+            await self._store.open(math.inf)
+        except StoreError as error:
+            log.error("cannot open the store of roles; trying again", error=error.message)
+            return False
+        return True
 
     async def _try(self) -> float:
         try:
@@ -186,23 +188,25 @@ class Roles:
             return min(AGAIN, self._lease / LOOKS)
 
     async def look(self) -> float:
-        """Renew, claim, give back and reap; the seconds until the next time. Raises a StoreError."""
-        await self._hooks.send()
+        """Renew, reap, give back and claim; the seconds until the next time. Raises a StoreError."""
         if not self._partakes and not self._held:
             return math.inf
         self._there = True
+        self._held.check()
         me, asked = self._me, self._clock.mono()
-        view = await self._store.roles.hold(me, [Holding(name, held.term) for name, held in self._held.items()])
+        view = await self._store.roles.hold(me, self._held.all)
         self._hear(view, asked)
-        planned = plan(view, me, {name: held.term for name, held in self._held.items()}, self._rules(view))
+        await self._reap(view)  # before anything is claimed: the dead are told with what they held
+        planned = plan(view, me, self._held.terms, self._rules(view))
         if planned.release:
             log.info("giving roles back", roles=planned.release)
-            gone = self._drop(planned.release)
+            gone = self._held.drop(planned.release)
             await self._say_lost(gone)
             await self._store.roles.release(self._boot, gone)
         if planned.claim:
             await self._claim(me, planned.claim, view)
-        await self._reap(view)
+        await self._forget(view)
+        await self._hooks.send(self._held.terms)
         return self._pause(view)
 
     # ── the steps of a look ──────────────────────────────────────────────────────────────────────────────────────────
@@ -210,14 +214,13 @@ class Roles:
     def _hear(self, view: View, asked: float) -> None:
         """What was renewed is trusted from the moment of the ask; what is another's by now is lost."""
         for role in view.roles:
-            self._terms[role.name] = max(role.term, self._terms.get(role.name, 0))
+            self._terms[role.name] = role.term  # also a lower one: a failover may lose the last commits
         ours = {role.name: role.term for role in view.roles if role.owner == self._boot}
-        for name, held in list(self._held.items()):
-            if ours.get(name) == held.term:
-                self._held[name] = Held(held.term, self._until(asked))
+        for one in self._held.all:
+            if ours.get(one.name) == one.term:
+                self._held.keep(one.name, one.term, self._until(asked))
             else:
-                self._lose([name], "another node holds it by now")
-        self._doubt_in_time()
+                self._lose([one.name], "another node holds it by now")
 
     async def _claim(self, me: Candidate, names: list[str], view: View) -> None:
         asked = self._clock.mono()
@@ -225,42 +228,45 @@ class Roles:
         until = self._until(asked)
         gained = []
         for one in taken:
-            before = self._terms.get(one.name, 0)
             self._terms[one.name] = one.term
             # an own term whose answer never came was no holding
-            if one.owner is not None and (one.owner != me.boot or before == one.term - 1):
+            if one.owner is not None and (one.owner != me.boot or self._announced.get(one.name) == one.term - 1):
                 self._hooks.lost(one.name, one.term - 1, one.node, one.owner)
             if until <= self._clock.mono():
                 continue  # answered too late to be trusted; the next look takes it anew
-            self._held[one.name] = Held(one.term, until)
-            self._hooks.acquired(one.name, one.term, me.node, me.boot)
+            self._held.keep(one.name, one.term, until)
             gained.append(one.name)
             log.info("holding a role", name=one.name, term=one.term, taken_from=one.node if one.owner else None)
-        self._doubt_in_time()
-        if gained and not self._tell():
-            gone = self._drop(gained)
+        if gained and not self._held.tell():
             self._shunned.update(dict.fromkeys(gained, self._clock.mono() + 2 * self._lease))
-            await self._store.roles.release(self._boot, gone)
+            await self._store.roles.release(self._boot, self._held.drop(gained))
+            return
+        for name in gained:
+            self._announced[name] = self._terms[name]
+            self._hooks.acquired(name, self._terms[name], me.node, me.boot)
         self._claimer.wake()
-        await self._hooks.send()
 
     async def _reap(self, view: View) -> None:
         """Say that a silent node is dead, and only then forget it: who dies in between leaves it to the next."""
-        for peer in view.peers:
-            if peer.boot == self._boot:
-                continue
-            if self.alone or peer.boot in self._dead:
-                await self._store.roles.leave(peer.boot)  # an earlier start of this very node
-            elif peer.silent(view.now):
+        for peer in self._others(view):
+            if not (self.alone or peer.boot in self._dead) and peer.silent(view.now):
                 await self._bury(peer, [role for role in view.roles if role.owner == peer.boot])
+
+    async def _forget(self, view: View) -> None:
+        """Earlier starts of this very node are no dead ones; what they held was taken over by now, or is free."""
+        for peer in self._others(view):
+            if self.alone or peer.boot in self._dead:
+                await self._store.roles.leave(peer.boot)
+
+    def _others(self, view: View) -> list[Peer]:
+        return [peer for peer in view.peers if peer.boot != self._boot]
 
     async def _bury(self, peer: Peer, held: list[Role]) -> None:
         names = [role.name for role in held]
         self._hooks.node_dead(peer, names)
         for role in held:
             self._hooks.lost(role.name, role.term, role.node, peer.boot)
-        await self._hooks.send()
-        if await self._store.roles.reap(peer.boot):
+        if await self._hooks.send(self._held.terms) and await self._store.roles.reap(peer.boot):
             log.warning("a node is dead", node=peer.node, boot=peer.boot, roles=names)
             self.wake()
 
@@ -270,57 +276,23 @@ class Roles:
             return math.inf  # nobody else can come
         regular = self._lease / LOOKS * random.uniform(0.5, 1.0)
         ends = [role.until for role in view.roles if role.owner not in (None, self._boot)]
-        ends += [peer.seen + peer.reap_after for peer in view.peers if peer.boot != self._boot]
-        first = min(ends, default=math.inf) - view.now
+        ends += [peer.seen + peer.reap_after for peer in self._others(view)]
+        first = min((end for end in ends if end >= view.now), default=math.inf) - view.now
         return max(SOON, min(regular, first + SOON + random.uniform(0.0, regular / 10)))
 
     # ── losing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _drop(self, names: Iterable[str]) -> list[Holding]:
-        """Act in these roles no more; what they were."""
-        gone = [Holding(name, self._held.pop(name).term) for name in list(names) if name in self._held]
-        self._tell()
-        return gone
-
     def _lose(self, names: list[str], why: str) -> None:
         """Act in these roles no more, at once: they may be another node's."""
         log.warning("a role is lost", names=names, why=why)
-        self._drop(names)
+        self._held.drop(names)
         for name in names:
             self._desk.disown(name, f"the role {name} is lost: {why}")
 
     async def _say_lost(self, gone: list[Holding]) -> None:
         for one in gone:
             self._hooks.lost(one.name, one.term, self._settings().node, self._boot)
-        await self._hooks.send()
-
-    def _doubt_in_time(self) -> None:
-        """Look again when the first trust runs out."""
-        if self._doubt is not None:
-            self._doubt.cancel()
-            self._doubt = None
-        first = min((held.until for held in self._held.values()), default=math.inf)
-        if first < math.inf:
-            pause = max(0.0, first - self._clock.mono())
-            self._doubt = asyncio.get_running_loop().call_later(pause, self._distrust)
-
-    def _distrust(self) -> None:
-        now = self._clock.mono()
-        late = [name for name, held in self._held.items() if held.until <= now]
-        if late:
-            self._lose(late, "its lease could not be renewed in time")
-        self._doubt_in_time()
-
-    def _tell(self) -> bool:
-        """Say what is held; whether everybody can serve it."""
-        mine, well = self.mine(), True
-        for callback in self._callbacks:
-            try:
-                callback(mine)
-            except Exception as error:
-                log.error("what belongs to a role cannot start", error=f"{type(error).__name__}: {error}")
-                well = False
-        return well
+        await self._hooks.send(self._held.terms)
 
     # ── what it goes by ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -367,13 +339,12 @@ class Roles:
 
     def _rules(self, view: View) -> Rules:
         now = self._clock.mono()
-        self._shunned = {name: until for name, until in self._shunned.items() if until > now}
         return Rules(
             names=self._table.names,
             policy=self._table.policy,
             busy={attempt.spec.role for attempt in self._desk.attempts},
             dead=self._ended(view),
-            shunned=frozenset(self._shunned),
+            shunned=frozenset(name for name, until in self._shunned.items() if until > now),
             fresh=self._fresh,
             alone=self.alone,
         )

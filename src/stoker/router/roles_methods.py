@@ -9,7 +9,7 @@ import msgspec
 from stoker.model.errors import RequestError, WrongState
 from stoker.model.role import ANYONE
 from stoker.router.house import House
-from stoker.wire.roles import RolesRecord, roles_record
+from stoker.wire.roles import OwnRoles, RolesRecord, roles_record
 
 
 class MoveRole(msgspec.Struct, forbid_unknown_fields=True):
@@ -24,6 +24,13 @@ async def roles(house: House, _role: str, _params: Any) -> RolesRecord:
         await house.roles.view(), node=now.node, policy=now.roles.policy, names=now.roles.names,
         mine=house.roles.mine(), alone=house.roles.alone,
     )  # fmt: skip
+
+
+async def my_roles(house: House, _role: str, _params: Any) -> OwnRoles:
+    """What this node holds at this moment, by its own clock: asks no store."""
+    now = house.settings()
+    mine = house.roles.mine()
+    return OwnRoles(now.node, now.roles.names, tuple(name for name in now.roles.names if name in mine))
 
 
 async def role_move(house: House, _role: str, params: MoveRole) -> RolesRecord:

@@ -45,6 +45,7 @@ from stoker.router.pool import Pool
 from stoker.router.roles import Roles
 from stoker.router.roles_hooks import Hooks
 from stoker.router.sampler import Sampler
+from stoker.router.schedules import Schedules
 from stoker.router.tally import Tally
 from stoker.router.trust import Trust
 from stoker.settings import Current, Settings
@@ -97,6 +98,11 @@ class Router:
         self.dispatcher.on_ended = self._dispatched
         self.pool.first = self.dispatcher.serve
         self.nursery = Nursery(settings, self.pool, self.dispatcher.look_soon)
+        self.schedules = Schedules(
+            settings, store, self.pool, self.admission, self.roles, self.claimer.wake,
+            lambda job, reason: methods.cancel(self.house, "job", methods.Cancel(job, reason)), self.nursery.new,
+        )  # fmt: skip
+        self.keeper.on_look = self.schedules.look
         self.figures = Figures(
             settings, store, self.clock, self.boot, self.pool, self.desk, self.claimer, self.tally, self.dispatcher
         )  # fmt: skip
@@ -113,6 +119,7 @@ class Router:
             self.keeper,
             self.member,
             self.roles,
+            self.schedules,
             self.audience,
             self.hub,
             self.admission,
@@ -136,11 +143,12 @@ class Router:
     async def start(self, listeners: list[socket.socket]) -> None:
         """Open the store, load the application, mend what the last daemon left, then listen and work.
 
-        Raises :class:`AppError` or a StoreError when it cannot begin.
+        Raises :class:`AppError`, :class:`SettingsError` or a StoreError when it cannot begin.
         """
         if not await self._unless_leaving(self.store.open(math.inf)):
             return
         self.claimer.paused = await self.store.pauses()
+        book = await self.schedules.read()
         await self.member.beat()
         if not await self._unless_leaving(self.nursery.new()):
             return
@@ -153,6 +161,7 @@ class Router:
         for listener in listeners:
             listener.setblocking(False)
             self._servers.append(await _serve(loop, self, listener))
+        await self.schedules.adopt(book)
         self.keeper.start()
         self.sampler.start()
         self.claimer.wake()
@@ -192,8 +201,10 @@ class Router:
                 if self._reread is not None:
                     for name in self.settings.replace(self._reread()):
                         log.warning("this setting needs a restart", setting=name)
+                book = await self.schedules.read()
                 await self.nursery.new()
                 self.roles.wake()
+                await self.schedules.adopt(book)
             except (AppError, SettingsError) as error:
                 self.settings.replace(before)
                 log.error("reload failed; the old code stays in force", error=error.message)
@@ -248,7 +259,7 @@ class Router:
 
     def _claimed(self, jobs: list[Claimed], trust: Trust) -> None:
         """Jobs are ours to run."""
-        self.desk.begin(jobs, trust)
+        self.desk.begin(self.schedules.ticker.filled(jobs), trust)
         if self.hub.pulses.wanted(JOBS):
             for job in jobs:
                 self.hub.pulses.job(job.id, State.RUNNING, job.command, job.user)
@@ -309,6 +320,7 @@ class Router:
             self._close_servers()
             self.roles.drain()
         self.nursery.leave()
+        self.schedules.stop()
         await self.claimer.stop()
         self.dispatcher.leave()
         await self._wait_idle(grace)
@@ -319,6 +331,7 @@ class Router:
         await self._until(lambda: not self.desk.attempts and not self.pool.lingers, 2.0)
         self.nursery.stop()
         await self._until(lambda: not self.desk.busy, None, self._hurry)
+        await self.schedules.stopped()
         await self.roles.stop(comes_back=self._restart)
         await self.keeper.stop()
         await self.sampler.stop()

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 import structlog
 
 from stoker.model.clock import Clock
-from stoker.model.errors import StoreError
+from stoker.model.errors import StokerError, StoreError
 from stoker.model.stats import ProcessInfo, Sample, SystemInfo, WorkerInfo
 from stoker.router.desk import Desk
 from stoker.router.pool import Pool
@@ -28,6 +28,7 @@ from stoker.router.pools_worker import Resident
 from stoker.router.sampler_look import Host, Looker, Seen, look_at_host
 from stoker.router.sampler_meter import Meter, Stored, command_infos, jobs_info, packed, pool_infos
 from stoker.router.tally import CommandTally, Tally
+from stoker.router.workers import Worker
 from stoker.settings import Current
 from stoker.store.base import Store
 from stoker.wire.records import iso
@@ -44,6 +45,8 @@ ANSWER_WITHIN = 0.02
 """Seconds that a sample waits for what residents say; what comes later is in the next one."""
 LOOK_WITHIN = 0.5
 """The same for somebody who asked."""
+FIRST_WITHIN = 10.0
+"""Seconds that somebody waits for the first sample."""
 
 
 class Sampler:
@@ -64,26 +67,31 @@ class Sampler:
         self._looker = Looker()
         self._looking = asyncio.Lock()
         self._periods, self._minutes, self._looks = Meter(tally), Meter(tally), Meter(tally)
-        self._begun = self._sampled = self._kept = clock.mono()
+        self._sampled = self._kept = clock.mono()
         self._forgot = -FORGET_EVERY
         self._done: dict[int, int] = {}
         """Jobs that each resident had done at the sample before."""
         self._task: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._latest: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="sampler")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in (self._task, self._keeping):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     # ── for whoever asks ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def latest(self) -> Sample:
-        """The last sample; soon after the start, the first one."""
-        return await asyncio.shield(self._latest)
+        """The last sample; soon after the start, the first one. Raises :class:`StokerError` when there is none."""
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._latest), FIRST_WITHIN)
+        except TimeoutError:
+            raise StokerError("nothing could be measured yet; the daemon's log says why") from None
 
     async def workers(self) -> list[WorkerInfo]:
         """Every process that runs jobs, as it is now, also in the middle of one. A resident that does not answer within
@@ -104,14 +112,9 @@ class Sampler:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
-        host = await asyncio.to_thread(look_at_host)
-        for meter in (self._periods, self._minutes, self._looks):
-            meter.system(host)
         while True:
             try:
                 await self._period()
-            except StoreError as error:
-                log.warning("figures of a period are not kept", error=error.message)
             except Exception:
                 log.exception("a sample failed by our own fault")
             # what could not be sampled in its time is left out
@@ -119,12 +122,12 @@ class Sampler:
             await asyncio.sleep(due - loop.time())
 
     async def _period(self) -> None:
-        """Sample, tell, and keep."""
+        """Sample, tell, and begin to keep."""
         for worker in self._residents():
             if worker.load or worker.done != self._done.get(worker.number, 0):
                 worker.inspect()
         async with self._looking:
-            host, seen = await self._look({**self._workers(), **self._others()})
+            host, seen = await self._look([*self._workers(), *self._others()])
             await self._answers(ANSWER_WITHIN)
         now = self._clock.mono()
         commands = self._periods.commands()
@@ -132,11 +135,16 @@ class Sampler:
         self._done = {worker.number: worker.done for worker in self._residents()}
         sample = self._sample(host, seen, commands, now - self._sampled)
         self._sampled = now
-        if self._latest.done():
+        if not self._latest.done():
+            self._minutes.system(host)  # from here on
+        else:
             self._latest = asyncio.get_running_loop().create_future()
         self._latest.set_result(sample)
         self._on_sample(sample)
-        await self._keep(sample, commands, host, now)
+        if self._keeping is None or self._keeping.done():
+            # beside: while the store does not answer, whoever watches still sees what happens
+            keeping = self._keep(sample, commands, host, now)
+            self._keeping = asyncio.get_running_loop().create_task(keeping, name="figures")
 
     def _sample(self, host: Host, seen: dict[int, Seen], commands: dict[str, CommandTally], seconds: float) -> Sample:
         # whoever looks in between shall see what was since now, and not since anybody looked last
@@ -159,6 +167,12 @@ class Sampler:
         )
 
     async def _keep(self, sample: Sample, commands: dict[str, CommandTally], host: Host, now: float) -> None:
+        try:
+            await self._store_period(sample, commands, host, now)
+        except StoreError as error:
+            log.warning("figures of a period are not kept", error=error.message)
+
+    async def _store_period(self, sample: Sample, commands: dict[str, CommandTally], host: Host, now: float) -> None:
         stats, node = self._store.stats, self._settings().node
         if commands or sample.jobs.running:
             stored = Stored(system=sample.system, jobs=sample.jobs, pools=sample.pools, commands=_packed(commands))
@@ -180,7 +194,7 @@ class Sampler:
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _look(self, pids: dict[int, Any]) -> tuple[Host, dict[int, Seen]]:
+    async def _look(self, pids: Iterable[int]) -> tuple[Host, dict[int, Seen]]:
         return await asyncio.to_thread(self._looker.look, list(pids))
 
     async def _answers(self, seconds: float) -> None:
@@ -193,7 +207,7 @@ class Sampler:
     def _residents(self) -> list[Resident]:
         return [worker for worker in self._pool.workers if isinstance(worker, Resident) and worker.takes]
 
-    def _workers(self) -> dict[int, Any]:
+    def _workers(self) -> dict[int, Worker]:
         return {worker.pid: worker for worker in self._pool.workers if worker.pid is not None and not worker.dead}
 
     def _others(self) -> dict[int, str]:
@@ -204,15 +218,10 @@ class Sampler:
         return found
 
     def _worker_infos(self, meter: Meter, seen: dict[int, Seen]) -> list[WorkerInfo]:
-        wall = self._clock.wall()
-        return [
-            meter.worker(worker, pid, seen[pid], wall) for pid, worker in sorted(self._workers().items()) if pid in seen
-        ]
+        return [meter.worker(worker, pid, seen[pid]) for pid, worker in sorted(self._workers().items()) if pid in seen]
 
     def _process_infos(self, seen: dict[int, Seen]) -> list[ProcessInfo]:
-        return [
-            self._periods.process(role, pid, seen[pid]) for pid, role in self._others().items() if pid in seen
-        ]  # fmt: skip
+        return [self._periods.process(role, pid, seen[pid]) for pid, role in self._others().items() if pid in seen]
 
 
 def _packed(commands: dict[str, CommandTally]) -> dict[str, dict[str, Any]]:

@@ -69,8 +69,7 @@ class Meter:
             cpu_seconds=round(seen.cpu, 3),
         )
 
-    def worker(self, worker: Worker, pid: int, seen: Seen, wall: float) -> WorkerInfo:
-        """``wall`` is the wall clock at that look."""
+    def worker(self, worker: Worker, pid: int, seen: Seen) -> WorkerInfo:
         rss, uss, shared = _memory(seen)
         resident = worker if isinstance(worker, Resident) else None
         vitals = None if resident is None else resident.vitals
@@ -97,7 +96,7 @@ class Meter:
             heap_total_mb=None if vitals is None else _mb(vitals.heap_total),
             job=None if first is None else first.job.id,
             command=None if first is None else first.job.command,
-            heartbeat=None if heard is None else iso(wall - (seen.at - heard)),
+            heartbeat=iso(heard),
             cpu_seconds=round(seen.cpu, 3),
             busy_seconds=round(busy, 3),
         )

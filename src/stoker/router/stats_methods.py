@@ -55,7 +55,8 @@ async def sys_stats(house: House, _role: str, _params: Any) -> Sample:
 
 async def stats_history(house: House, _role: str, params: History) -> list[PeriodRecord]:
     """What the nodes measured within the last so many ``seconds``, oldest first: for an hour back each sample in which
-    something happened, for longer each minute; ``coarse`` chooses otherwise."""
+    something happened, for longer each minute; ``coarse`` chooses otherwise. The newest, if there are more than
+    ``limit``."""
     if not 0 < params.seconds < float("inf"):
         raise RequestError(f"seconds is a number above 0, not {params.seconds}")
     if not 0 < params.limit <= PAGE_MAX:

@@ -1,8 +1,8 @@
 """What schedule files run, as commands: ``cron.script``, ``cron.argv`` and ``cron.url``.
 
 The input of such a job says only which entry of which schedule it is. What is to be done comes from this node's own
-files: the router puts the entry in when the job begins, in the place of whatever the store holds, so that nobody who can
-write into the store can run a program.
+files: the router puts the entry in when the job begins, in the place of whatever the store holds, so that nobody who
+can write into the store can run a program.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from stoker.model.command import Command, CommandSpec, Isolation, define
-from stoker.model.schedule import PRODUCT, Entry
+from stoker.model.schedule import PRODUCT, Entry, Filled, Place
 from stoker.run import references
 from stoker.run.context import Context
 
@@ -29,24 +29,6 @@ SHELL = "/bin/sh"
 
 class CronFailed(Exception):
     """The run of a schedule did not end well."""
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """What the settings say about running entries."""
-
-    root: str
-    crons: str
-    interpreter: str = ""
-    base_url: str = ""
-    hosts: tuple[str, ...] = ()
-    as_root: bool = False
-
-
-class Filled(msgspec.Struct, frozen=True):
-    """An entry and where it runs, from this node's own files."""
-
-    entry: Entry
-    place: Place
 
 
 def script(ctx: Context, schedule: str, slot: float | None = None, filled: Filled | None = None) -> Any:
@@ -85,7 +67,7 @@ def url(ctx: Context, schedule: str, slot: float | None = None, filled: Filled |
     try:
         answer = outbound.get(
             address, headers=references.resolve(entry.headers), allowed=allowed,
-            timeout=min(entry.timeout, outbound.TIMEOUT),
+            timeout=min(entry.timeout or outbound.TIMEOUT, outbound.TIMEOUT),
         )  # fmt: skip
     except outbound.Outside as error:
         raise CronFailed(str(error)) from None

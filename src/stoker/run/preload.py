@@ -88,9 +88,6 @@ class Application:
             if len(declared) > 1:
                 raise AppError(f"the pool of the product {name} is declared twice, and differently")
             found[name] = next(iter(declared), plain)
-        for command in self.commands.values():
-            # those of our own are on no product of the application
-            found.setdefault(command.spec.product, PoolSpec(product=command.spec.product))
         return tuple(found.values())
 
     def home(self, name: str) -> Catalog | None:

@@ -11,7 +11,6 @@ job that has not begun takes it out of the queue.
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import time
 import types
@@ -133,8 +132,7 @@ class QueueLine(SoloLine):
             self._queue.append(frame)
         else:
             # at once, whatever it is busy with: the router wants to know just that
-            with contextlib.suppress(OSError):
-                self.doctor.hear(frame)
+            self.doctor.hear(frame)
 
     def _give_back(self, run: int) -> None:
         """Somebody does not want a run any more, or knows a better place for it; here it has not begun."""

@@ -5,6 +5,7 @@ Nothing is measured on a job's way. The loop's waiting is timed where it waits, 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import re
 import selectors
@@ -102,9 +103,10 @@ class Doctor:
         self._begun = time.monotonic()
 
     def hear(self, frame: Any) -> None:
-        """A frame that is no job's. Raises OSError when the router is gone."""
+        """A frame that is no job's."""
         if isinstance(frame, Inspect):
-            self._channel.send(self.vitals())
+            with contextlib.suppress(OSError):  # the router is gone; whoever reads next is told
+                self._channel.send(self.vitals())
 
     def vitals(self) -> Vitals:
         used, total = heap() or (None, None)

@@ -89,7 +89,7 @@ def load(settings: Settings, *, thorough: bool = False) -> Book:
         if text is None:
             continue
         base = Defaults(
-            tz=settings.schedules.timezone, timeout=settings.schedules.timeout, shell=settings.schedules.shell,
+            tz=settings.schedules.timezone, shell=settings.schedules.shell,
             role=file.role, every_node=bool(file.env in shares and not file.role),
         )  # fmt: skip
         _read(file, text, base, book)
@@ -204,11 +204,12 @@ def _named(table: object) -> str:
 
 def _check_roles(settings: Settings, book: Book) -> None:
     names = settings.roles.names
+    alone = settings.store_path is not None
     for entry in book.entries.values():
-        if entry.role and names and entry.role not in names:
-            book.problems.append(
-                Problem(entry.where, f"{entry.name!r}: {entry.role!r} is none of `roles.names`: {', '.join(names)}")
-            )  # fmt: skip
+        if entry.role and entry.role not in names and (names or not alone):
+            known = ", ".join(names) or "none are named"
+            message = f"{entry.name!r}: nobody would hold the role {entry.role!r}; `roles.names`: {known}"
+            book.problems.append(Problem(entry.where, message, True, False))
 
 
 def _check_scripts(settings: Settings, book: Book) -> None:

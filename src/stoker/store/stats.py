@@ -32,9 +32,8 @@ class Stats(Protocol):
     def since(
         self, at: float, *, coarse: bool, node: str | None = None, limit: int = PAGE_MAX
     ) -> Awaitable[list[Period]]:
-        """The periods that ended after ``at``, of all nodes or of one name, oldest first; the first ``limit`` of them.
-        To go on, ask again from the last one's ``at``: two nodes whose periods end in the same microsecond may be cut
-        apart there, so ask with a limit that leaves room."""
+        """The periods that ended after ``at``, of all nodes or of one name, oldest first; the newest ``limit`` of
+        them."""
 
     def forget(self, fine: float, coarse: float, limit: int = 1000) -> Awaitable[int]:
         """Delete short periods older than ``fine`` seconds and coarse ones older than ``coarse``, up to ``limit`` of

@@ -20,7 +20,17 @@ output limits, and the survival of a crash.
 """
 
 from stoker.model.clock import FakeClock
-from stoker.testing.inline import Asked, Result, arun_inline, assert_submitted, run_inline
+from stoker.testing.inline import Asked, Push, Result, arun_inline, assert_submitted, run_inline
 from stoker.testing.workbench import Workbench, drain
 
-__all__ = ["Asked", "FakeClock", "Result", "Workbench", "arun_inline", "assert_submitted", "drain", "run_inline"]
+__all__ = [
+    "Asked",
+    "FakeClock",
+    "Push",
+    "Result",
+    "Workbench",
+    "arun_inline",
+    "assert_submitted",
+    "drain",
+    "run_inline",
+]

@@ -58,7 +58,7 @@ class BenchLine:
         self._bench.run_until_ended(params["job"], None)
         for event in self._bench.answer("events", params):
             self._inbox.append(messages.Event("event", msgspec.Raw(msgspec.json.encode(event)), topic))
-        self._inbox.append(messages.Event("end", messages.EMPTY, topic))
+        self._inbox.append(messages.Event("end", msgspec.Raw(b"null"), topic))
 
     def next(self) -> messages.Event:
         return self._inbox.popleft()

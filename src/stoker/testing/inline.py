@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, overload
 import msgspec
 
 from stoker.model import packing
+from stoker.model.audience import NOTIFICATION, Roles
 from stoker.model.command import Command
 from stoker.model.errors import JobFailed, UnknownMethod
 from stoker.model.event import EventKind
@@ -20,11 +21,14 @@ from stoker.run import executor
 from stoker.run.executor import Run
 from stoker.run.joblog import JobHandler, belongs_to
 from stoker.wire.frames import Assign, Progressed, Said
+from stoker.wire.records import Delivery
 
 R = TypeVar("R")
 Answers: TypeAlias = Mapping[str, Any]
 """What the daemon would say, by method."""
 RESULT_MAX = 1 << 30
+PUSHES = ("send_to_all", "notify_now")
+"""Methods by which events are pushed to people."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -46,6 +50,26 @@ class Asked(msgspec.Struct, frozen=True):
         if isinstance(self.input, dict) and name in self.input:
             return self.input[name]
         return self.options.get(name)
+
+
+class Push(msgspec.Struct, frozen=True, kw_only=True):
+    """One event that the code under test pushed to people; a notification is the event ``notification``."""
+
+    user: str
+    event: str
+    data: Any
+    role: str = Roles.web
+    session: str | None = None
+    instance: str | None = None
+    pulse: bool = False
+
+    @classmethod
+    def of(cls, method: str, params: Mapping[str, Any]) -> Push:
+        """What one of the methods :data:`PUSHES` pushes."""
+        asked = {name: value for name, value in params.items() if name != "id"}
+        if method == "notify_now":
+            return cls(user=asked.pop("user"), event=NOTIFICATION, data=asked)
+        return msgspec.convert(asked, cls)
 
 
 class Heard(Protocol):
@@ -101,9 +125,10 @@ class Recorder:
 class Result(Generic[R]):
     """What a handler returned and said."""
 
-    def __init__(self, value: R, recorder: Recorder, submitted: list[Asked]) -> None:
+    def __init__(self, value: R, recorder: Recorder, submitted: list[Asked], pushed: list[Push]) -> None:
         self.value = value
         self.submitted = submitted
+        self.pushed = pushed
         self.progress: list[Progress] = recorder.of(EventKind.PROGRESS)
         self.chunks: list[Any] = recorder.of(EventKind.CHUNK)
         self.logs: list[str] = [str(line["message"]) for line in recorder.of(EventKind.LOG)]
@@ -161,6 +186,7 @@ class _Inline(Generic[R]):
         request = packing.pack(command, args, inputs, options)
         self._answers = answers
         self._submitted: list[Asked] = []
+        self._pushed: list[Push] = []
         self._recorder = Recorder(self._answer)
         assert request.id is not None
         self.run = Run(assign(request.id, request, attempt), self._recorder, RESULT_MAX)
@@ -173,6 +199,9 @@ class _Inline(Generic[R]):
             request = msgspec.json.decode(params, type=Request)
             self._submitted.append(Asked.of(request))
             return Submitted(request.id or "", True)
+        if method in PUSHES:
+            self._pushed.append(Push.of(method, msgspec.json.decode(params)))
+            return Delivery(len(self._pushed), 0)
         if method not in self._answers:
             raise UnknownMethod(f"the handler asks {method!r}; give answers={{{method!r}: …}}")
         return self._answers[method]
@@ -191,7 +220,7 @@ class _Inline(Generic[R]):
         assert self.run.command is not None
         assert isinstance(self.run.outcome, Done)
         value: R = self.run.command.signature.output.decode(self.run.outcome.output)
-        return Result(value, self._recorder, self._submitted)
+        return Result(value, self._recorder, self._submitted, self._pushed)
 
     def _check(self) -> None:
         fault = getattr(self.run.outcome, "fault", None)

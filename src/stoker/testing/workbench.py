@@ -32,9 +32,9 @@ from stoker.run.executor import Run
 from stoker.store.address import store_at
 from stoker.store.base import Filter, Quota, Report, Settlement
 from stoker.testing.clients import AsyncBenchClient, BenchClient
-from stoker.testing.inline import RESULT_MAX, Asked, Recorder, listening
+from stoker.testing.inline import RESULT_MAX, Asked, Push, Recorder, listening
 from stoker.wire.frames import Assign
-from stoker.wire.records import JobRecord, event_record, job_record
+from stoker.wire.records import Delivery, JobRecord, event_record, job_record
 
 T = TypeVar("T")
 OWNER = "workbench"
@@ -56,6 +56,8 @@ class Workbench:
     ) -> None:
         self.clock = clock or FakeClock()
         self.submitted: list[Asked] = []
+        self.pushed: list[Push] = []
+        """What was pushed to people."""
         self._commands: dict[str, Command[..., Any]] = {}
         self._file = store
         self._exits = contextlib.ExitStack()
@@ -152,6 +154,9 @@ class Workbench:
                 return job_record(self._do(lambda: self._store.cancel(id, str(params.get("reason", "cancelled")))))
             case "retry":
                 return job_record(self._do(lambda: self._store.retry(id)))
+            case "send_to_all" | "notify_now":
+                self.pushed.append(Push.of(method, params))
+                return Delivery(len(self.pushed), 0)
         raise UnknownMethod(f"a workbench does not answer {method!r}; it needs a daemon")
 
     def run_until_ended(self, id: str, seconds: float | None) -> None:

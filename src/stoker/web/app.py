@@ -25,7 +25,7 @@ from stoker import settings as settings_module
 from stoker.model.errors import StokerError
 from stoker.settings import Settings
 from stoker.web import openapi, refusal
-from stoker.web.auth import Auth, Authenticate
+from stoker.web.auth import Auth, Authenticate, mounted_at
 from stoker.web.calls import Calls
 from stoker.web.commands003 import Commands003
 from stoker.web.guard import Guard
@@ -38,6 +38,8 @@ from stoker.web.tokens import signer
 from stoker.web.websocket import Sockets
 from stoker.wire.messages import LINE_SLACK
 
+ASK_AGAIN_TICKS = 3
+"""So many ticks of a stream apart the application is asked whether its user is still its user."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -51,7 +53,7 @@ class Bridge:
         self.settings = settings
         self._ledger = Ledger(settings.folder)
         self.hub = Hub(settings, self._ledger)
-        self.auth = Auth(settings, signer(settings), self._ledger, authenticate)
+        self.auth = Auth(settings, signer(settings), self._ledger, self.hub, authenticate)
         self.calls = Calls(self.hub)
         self.socket_io: Any = None
         """The ``socketio.AsyncServer``, for applications that emit by themselves; None without the extra."""
@@ -65,6 +67,7 @@ class Bridge:
         )  # fmt: skip
         self._app = Guard(inner, hosts, settings.web.origins, most)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._asking: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -80,6 +83,7 @@ class Bridge:
             return
         self._loop = loop
         self.hub.start()
+        self._asking = loop.create_task(self._ask_again())
         if threading.current_thread() is threading.main_thread():
             for number in STOPS:
                 self._hear(number, loop)
@@ -87,8 +91,15 @@ class Bridge:
     async def stop(self) -> None:
         """Say good-bye to every browser and to the daemon."""
         self.hub.drain()
+        if self._asking is not None:
+            self._asking.cancel()
         await self.hub.stop()
         self._loop = None
+
+    async def _ask_again(self) -> None:
+        while True:
+            await asyncio.sleep(ASK_AGAIN_TICKS * self.settings.web.tick)
+            await self.auth.ask_again()
 
     def _hear(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
         """Servers wait for open streams before they stop; so they have to end as soon as the server is asked to."""
@@ -119,8 +130,9 @@ class Bridge:
             WebSocketRoute("/ws", Sockets(self.auth, self.hub, self.calls).serve),
             Route("/js/{name}", files.serve, methods=["GET"]),
             *self._socket_io(most),
-            Route("/openapi.json", self._openapi, methods=["GET"]),
-            Route("/", self._front, methods=["GET"]),
+            Route("/login", self.auth.login, methods=["GET"]),
+            Route("/openapi.json", self.auth.gate(self._openapi), methods=["GET"]),
+            Route("/", self.auth.gate(self._front), methods=["GET"]),
         ]
 
     def _socket_io(self, most: int) -> list[BaseRoute]:
@@ -132,15 +144,15 @@ class Bridge:
         return [Mount("/socket.io", found)]
 
     async def _openapi(self, request: Request) -> Response:
-        who = (await self.auth.caller(request)).identity
+        who = request.state.caller.identity
         schema = msgspec.json.decode(await self.calls.call(who, "schema", {}))
         commands = msgspec.json.decode(await self.calls.call(who, "commands", {}))
-        base = request.base_url.path.rstrip("/") or "/"
-        return Response(openapi.document(schema, commands, base), media_type="application/json")
+        return Response(
+            openapi.document(schema, commands, mounted_at(request).rstrip("/") or "/"), media_type="application/json"
+        )
 
     async def _front(self, request: Request) -> Response:
-        caller = await self.auth.caller(request)
-        user = html.escape(caller.identity.user)
+        user = html.escape(request.state.caller.identity.user)
         return HTMLResponse(f"<!doctype html><meta charset=utf-8><title>Stoker</title><p>Signed in as {user}.")
 
 
@@ -157,11 +169,13 @@ def bridge(
     ``authenticate(request)`` is called with each request and says who makes it: an :class:`~stoker.web.Identity`, or
     None for nobody it knows; it may be a coroutine, or else runs in a thread. Without it only tokens of ``stoker
     token`` are let in. ``hosts`` are the names under which it may be asked; by default any, because the application
-    around it looks after that. ``options`` are settings by their names.
+    around it looks after that. ``options`` are settings of the table ``[web]`` (``tick=5, max_streams=500``), which win
+    over those of the project.
 
     Raises :class:`~stoker.errors.SettingsError`.
     """
-    given = settings or settings_module.load({"root": None if root is None else str(root), **options})
+    flags = {f"web.{name}": value for name, value in options.items()}
+    given = settings or settings_module.load({"root": None if root is None else str(root), **flags})
     return Bridge(given, authenticate, hosts)
 
 

@@ -25,6 +25,7 @@ log = structlog.get_logger(role="web")
 
 COOKIE = "stoker"
 SAFE = ("GET", "HEAD", "OPTIONS")
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 Authenticate: TypeAlias = Callable[[HTTPConnection], Identity | Awaitable[Identity | None] | None]
 """The application's own word on who makes a request; None: nobody it knows."""
 
@@ -32,12 +33,25 @@ Authenticate: TypeAlias = Callable[[HTTPConnection], Identity | Awaitable[Identi
 class Auth:
     """One gate for every route."""
 
-    def __init__(self, settings: Settings, signer: Signer, ledger: Ledger, authenticate: Authenticate | None) -> None:
+    def __init__(
+        self, settings: Settings, signer: Signer, ledger: Ledger, hub: Hub, authenticate: Authenticate | None
+    ) -> None:
         self._settings = settings
         self._signer = signer
         self._ledger = ledger
+        self._hub = hub
         self._authenticate = authenticate
         ledger.look()
+
+    def gate(self, handler: Handler, *, ticket: bool = False) -> Handler:
+        """The handler behind a door: nothing of a request is read before it is known who makes it, and that is
+        ``request.state.caller`` then."""
+
+        async def behind(request: Request) -> Response:
+            request.state.caller = await self.caller(request, ticket=ticket)
+            return await handler(request)
+
+        return behind
 
     async def caller(self, asking: HTTPConnection, *, ticket: bool = False) -> Caller:
         """Who asks. ``ticket``: an address may carry the proof. Raises :class:`Refusal`."""
@@ -76,10 +90,17 @@ class Auth:
             return None
         if not isinstance(found, Identity):
             raise TypeError(f"authenticate returns a stoker.web.Identity or None, not {type(found).__name__}")
-        return Caller(found, since, None, "application")
+        return Caller(found, since, None, "application", asking)
 
-    async def still(self, asking: HTTPConnection, identity: Identity) -> bool:
-        """Whether the application still says the same."""
+    async def ask_again(self) -> None:
+        """Ask the application about all who came by its word and are still here; whom it does not know any more, or
+        calls something else, is cut."""
+        for stream in list(self._hub.streams.values()):
+            caller = stream.caller
+            if caller.asking is not None and not await self._still(caller.asking, caller.identity):
+                stream.close("revoked")
+
+    async def _still(self, asking: HTTPConnection, identity: Identity) -> bool:
         try:
             caller = await self._by_application(asking)
         except Exception:
@@ -105,28 +126,28 @@ class Auth:
 
     async def ticket(self, request: Request) -> Response:
         """One-time proof for an address."""
-        caller = await self.caller(request)
+        caller: Caller = request.state.caller
         ticket = self._signer.sign(caller.identity, TICKET_LIFE, "ticket", caller.until)
         return _json({"ticket": ticket, "expires": TICKET_LIFE})
 
-    async def token(self, request: Request, hub: Hub) -> Response:
+    async def token(self, request: Request) -> Response:
         """A new token for who has a good one, or is known to the application. Who came with a cookie gets a cookie."""
-        caller = await self.caller(request)
+        caller: Caller = request.state.caller
         token, life = self._token(caller.identity)
-        hub.renewed(Caller(caller.identity, caller.since, time.time() + life, caller.by))
+        self._hub.renewed(Caller(caller.identity, caller.since, time.time() + life, caller.by))
         by_cookie = caller.by == "cookie"
         response = _json({"token": None if by_cookie else token, "expires": life})
         if by_cookie:
             self._set_cookie(request, response, token, life)
         return response
 
-    async def logout(self, request: Request, hub: Hub) -> Response:
+    async def logout(self, request: Request) -> Response:
         """Nothing that was given to this session is good any more; its streams are cut."""
-        caller = await self.caller(request)
+        caller: Caller = request.state.caller
         self._ledger.revoke(caller.identity.user, caller.identity.session, TOKEN_LIFE_MAX)
-        hub.cut()
+        self._hub.cut()
         response = Response(status_code=204)
-        response.delete_cookie(COOKIE, path=_root(request))
+        response.delete_cookie(COOKIE, path=mounted_at(request))
         return response
 
     async def login(self, request: Request) -> Response:
@@ -135,7 +156,7 @@ class Auth:
             return Response()
         caller = self.spend(request.query_params.get("ticket", ""), "login")
         token, life = self._token(caller.identity)
-        response = RedirectResponse(_root(request), status_code=303)
+        response = RedirectResponse(mounted_at(request), status_code=303)
         self._set_cookie(request, response, token, life)
         return response
 
@@ -145,7 +166,7 @@ class Auth:
 
     def _set_cookie(self, request: Request, response: Response, token: str, life: float) -> None:
         response.set_cookie(
-            COOKIE, token, max_age=int(life), path=_root(request), httponly=True, samesite="strict",
+            COOKIE, token, max_age=int(life), path=mounted_at(request), httponly=True, samesite="strict",
             secure=request.url.scheme == "https",
         )  # fmt: skip
 
@@ -158,9 +179,9 @@ def _from_a_page_of_ours(asking: HTTPConnection) -> None:
         raise not_allowed("a request with a cookie says where it comes from (Origin); programs use a token")
 
 
-def _root(request: Request) -> str:
-    """The path that the bridge is mounted at."""
-    return f"{request.base_url.path.rstrip('/')}/"
+def mounted_at(request: Request) -> str:
+    """The path of the bridge, with a slash at its end."""
+    return f"{request.scope.get('root_path', '').rstrip('/')}/"
 
 
 def _json(data: object) -> Response:

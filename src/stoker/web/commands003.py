@@ -56,7 +56,7 @@ class Commands003:
             ("GET", "/commands/registry", self.registry),
             ("GET", "/commands/registry/debug", self.registry),
         ]
-        return [Route(path, handler, methods=[method]) for method, path, handler in table]
+        return [Route(path, self._auth.gate(handler), methods=[method]) for method, path, handler in table]
 
     async def execute(self, request: Request) -> Response:
         try:
@@ -115,8 +115,7 @@ class Commands003:
         return msgspec.json.decode(answer, type=JobRecord)
 
     async def _ask(self, request: Request, method: str, params: object) -> msgspec.Raw:
-        caller = await self._auth.caller(request)
-        return await self._calls.call(caller.identity, method, params)
+        return await self._calls.call(request.state.caller.identity, method, params)
 
 
 def _shown(record: JobRecord) -> dict[str, Any]:

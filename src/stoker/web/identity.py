@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from stoker.model.audience import Tab
@@ -31,3 +33,5 @@ class Caller(msgspec.Struct, frozen=True):
     until: float | None
     by: str
     """``token``, ``cookie``, ``ticket`` or ``application``."""
+    asking: Any = None
+    """The request, when the application knew it: it can be asked again."""

@@ -157,7 +157,11 @@ class Link:
             case messages.Error():
                 log.warning("the daemon complains", error=message.message, code=message.code)
             case messages.Event():
-                self._on_event(message)
+                try:
+                    self._on_event(message)
+                except Exception:
+                    # one event that we stumble over must not cut everybody off
+                    log.exception("an event could not be passed on", topic=message.topic, name=message.event)
 
     def _settle(self, number: int | str, answer: msgspec.Raw | StokerError) -> None:
         future = self._calls.get(number)

@@ -8,8 +8,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from stoker.web.auth import Auth
 from stoker.web.hub import Hub
+from stoker.web.identity import Caller
 from stoker.web.refusal import Refusal
 from stoker.web.sse import asked_topics
 from stoker.web.stream import Frame
@@ -27,9 +27,8 @@ def as_object(frame: Frame) -> msgspec.Raw:
     return msgspec.Raw(b'{"type":"%b",%b' % (frame.kind.encode(), frame.body[1:]))
 
 
-async def poll(request: Request, auth: Auth, hub: Hub) -> Response:
+async def poll(request: Request, caller: Caller, hub: Hub) -> Response:
     """What has come since the cursor, or comes within ``wait`` seconds."""
-    caller = await auth.caller(request, ticket=True)
     query = request.query_params
     wait = _seconds(query.get("wait", "25"))
     tabs = [tab for tab in query.get("tabs", "").split(",") if tab]

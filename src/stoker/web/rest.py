@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -13,9 +12,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stoker.model.errors import UnknownJob
-from stoker.web.auth import Auth
+from stoker.web.auth import Auth, Handler
 from stoker.web.calls import Calls
 from stoker.web.hub import Hub, read_cursors
+from stoker.web.identity import Caller
 from stoker.web.link import compact
 from stoker.web.poll import poll
 from stoker.web.refusal import Refusal, not_allowed
@@ -29,7 +29,6 @@ EVENTS_MAX = 10_000
 WAIT, WAIT_MAX = 25.0, 600.0
 NUMBERS: dict[str, tuple[int, int]] = {"after": (0, 1 << 62), "limit": (1, EVENTS_MAX)}
 """Least and most of numbers in a query."""
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 class Change(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,19 +82,24 @@ class Rest:
             ("POST", "/jobs/{id}/retry", self.retry),
             ("GET", "/jobs/{id}/wait", self.wait),
             ("GET", "/jobs/{id}/events", self.events),
-            ("GET", "/jobs/{id}/stream", self.stream),
             ("POST", "/call/{command}", self.call),
             ("GET", "/commands", self.commands),
             ("POST", "/methods/{name}", self.method),
-            ("GET", "/events", self.sse),
             ("POST", "/events/{stream}", self.change),
-            ("GET", "/poll", self.poll),
             ("POST", "/auth/ticket", self._auth.ticket),
-            ("POST", "/auth/token", lambda request: self._auth.token(request, self._hub)),
-            ("POST", "/auth/logout", lambda request: self._auth.logout(request, self._hub)),
-            ("GET", "/login", self._auth.login),
+            ("POST", "/auth/token", self._auth.token),
+            ("POST", "/auth/logout", self._auth.logout),
         ]
-        return [Route(path, handler, methods=[method]) for method, path, handler in table]
+        streams: list[tuple[str, str, Handler]] = [
+            ("GET", "/jobs/{id}/stream", self.stream),
+            ("GET", "/events", self.sse),
+            ("GET", "/poll", self.poll),
+        ]
+        gate = self._auth.gate
+        return [
+            *(Route(path, gate(handler), methods=[method]) for method, path, handler in table),
+            *(Route(path, gate(handler, ticket=True), methods=[method]) for method, path, handler in streams),
+        ]
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -138,7 +142,7 @@ class Rest:
     async def stream(self, request: Request) -> Response:
         """The events of one job for a bare EventSource, which comes again when a stream ends, and is told by status 204
         that there is no more."""
-        caller = await self._auth.caller(request, ticket=True)
+        caller: Caller = request.state.caller
         name = f"job:{request.path_params['id']}"
         last = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
         after = int(last) if last.isdecimal() and len(last) < 19 else None
@@ -180,7 +184,7 @@ class Rest:
     # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def sse(self, request: Request) -> Response:
-        caller = await self._auth.caller(request, ticket=True)
+        caller: Caller = request.state.caller
         query = request.query_params
         after = request.headers.get("last-event-id") or query.get("after", "")
         tabs = [tab for tab in query.get("tabs", "").split(",") if tab]
@@ -189,7 +193,7 @@ class Rest:
 
     async def change(self, request: Request) -> Response:
         """Carry more or less from now on; the stream itself goes on."""
-        caller = await self._auth.caller(request)
+        caller: Caller = request.state.caller
         stream = self._hub.streams.get(request.path_params["stream"])
         if stream is None or stream.caller.identity != caller.identity:
             raise Refusal(404, "unknown_stream", "there is no such stream; open one with GET events")
@@ -205,7 +209,7 @@ class Rest:
         return _json({"topics": list(stream.places), "tabs": sorted(stream.tabs)})
 
     async def poll(self, request: Request) -> Response:
-        return await poll(request, self._auth, self._hub)
+        return await poll(request, request.state.caller, self._hub)
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -218,7 +222,7 @@ class Rest:
     async def _ask(
         self, request: Request, method: str, params: object, *, wait: bool | None = None, status: int = 200
     ) -> Response:
-        caller = await self._auth.caller(request)
+        caller: Caller = request.state.caller
         answer = await self._calls.call(caller.identity, method, params, wait=wait)
         return Response(bytes(answer), status, media_type="application/json")
 

@@ -33,6 +33,8 @@ CALLER = "stoker.caller"
 QUEUED_MAX = 64
 """Packets that wait for one browser at most; what comes after waits in the topics' rings."""
 LOOK_EVERY = 0.05
+PONG_WITHIN = 5
+"""Seconds after a ping until a browser that did not answer is taken for gone."""
 
 
 class SocketIO:
@@ -42,7 +44,7 @@ class SocketIO:
         self._auth, self._hub, self._calls = auth, hub, calls
         self.server = socketio.AsyncServer(
             async_mode="asgi", cors_allowed_origins=[], max_http_buffer_size=most, http_compression=False,
-            ping_interval=max(1, int(hub.settings.web.tick)), ping_timeout=20,
+            ping_interval=max(1, int(hub.settings.web.tick)), ping_timeout=PONG_WITHIN,
         )  # fmt: skip
         self._app = socketio.ASGIApp(self.server, socketio_path=None)
         self._streams: dict[str, tuple[Stream, asyncio.Task[None]]] = {}

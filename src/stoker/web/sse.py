@@ -68,6 +68,7 @@ class EventStream(Response):
         self._hub = hub
         self._stream = stream
         self._plain = plain
+        self._told = False
         self._encode: Encode = encode_plain if plain else encode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,11 +85,10 @@ class EventStream(Response):
 
     async def _live(self, send: Send) -> None:
         stream, tick = self._stream, self._hub.settings.web.tick
-        await self._write(send, b"retry: %d\n\n" % random.randint(*RETRY))
         if not self._plain:
             early = await stream.prepare(HELLO_WITHIN)
             begin = Frame("hello", msgspec.json.encode(hello(stream, tick)), stream.cursor() or None)
-            await self._write(send, b"".join(map(encode, (begin, *early))))
+            await self._write(send, _retry() + b"".join(map(encode, (begin, *early))))
         while not await self._tell(send):
             try:
                 async with asyncio.timeout(tick):
@@ -100,6 +100,9 @@ class EventStream(Response):
         """Send what there is; whether that was the last."""
         stream, data = self._stream, bytearray()
         async for frame in stream.frames():
+            if self._plain and not self._told:
+                data += _retry()
+                self._told = True
             data += self._encode(frame)
             if len(data) > BATCH:
                 await self._write(send, bytes(data))
@@ -108,7 +111,7 @@ class EventStream(Response):
                     break
         ended = stream.farewell is not None or (self._plain and not stream.places)
         if stream.farewell is not None:
-            data += b"retry: %d\n" % random.randint(*RETRY)
+            data += _retry()
             data += encode(Frame("bye", msgspec.json.encode({"reason": stream.farewell}), None))
         if data:
             await self._write(send, bytes(data), more=not ended)
@@ -119,6 +122,11 @@ class EventStream(Response):
         async with asyncio.timeout(WRITE_WITHIN):
             await send({"type": "http.response.body", "body": data, "more_body": more})
         self._stream.busy = False
+
+
+def _retry() -> bytes:
+    """A line of the event that follows."""
+    return b"retry: %d\n" % random.randint(*RETRY)
 
 
 async def _gone(receive: Receive, stream: Stream) -> None:

@@ -187,17 +187,25 @@ class JobTopic(Topic):
     async def join(self, place: Place) -> str | None:
         await self.check(place.stream.caller.identity)
         place.offset = place.offset or 0
+        lost = place.offset > self.ring.newest and not await self._there(place.offset)
+        if lost:
+            place.offset = 0
         async with self._lock:
             if self._line != self.link.number:
-                fresh = self._line == 0
-                after = place.offset if fresh else self.ring.newest
-                if fresh:
-                    self.ring.floor = self.ring.newest = after
+                if self._line == 0:
+                    self.ring.floor = self.ring.newest = place.offset
+                after = self.ring.newest
                 line = self.link.number
                 await self.link.ask("subscribe", {"job": self.job, "after": after}, BRIDGE)
                 self._line = line
         self._take_up(place)
-        return None
+        return "gone" if lost else None
+
+    async def _there(self, offset: int) -> bool:
+        """Whether the job said anything at this offset or beyond it: a cursor that nobody was given, or that is of
+        another store, would be taken for the end of what there is."""
+        params = {"job": self.job, "after": offset - 1, "limit": 1}
+        return bool(await self.link.get(list[EventRecord], "events", params, BRIDGE))
 
     def _take_up(self, place: Place) -> None:
         assert place.offset is not None
@@ -223,6 +231,10 @@ class JobTopic(Topic):
             self._ending.cancel()
 
     def heard(self, event: messages.Event) -> None:
+        if event.event == "end" and bytes(event.data) != b"null":
+            told = msgspec.json.decode(event.data)
+            self._publish_end({"topic": self.name, "reason": told["error"]})
+            return
         if event.event == "end":
             self._ending = asyncio.get_running_loop().create_task(self._end())
             return
@@ -236,8 +248,13 @@ class JobTopic(Topic):
             record = await self.link.get(dict[str, Any], "job", {"job": self.job}, BRIDGE)
         except StokerError:
             return  # the next connection tells it again
-        body = msgspec.json.encode({"topic": self.name, "status": record["status"]})
-        self.publish(Entry(body, None, "end"))
+        self._publish_end({"topic": self.name, "status": record["status"]})
+
+    def _publish_end(self, told: dict[str, str]) -> None:
+        """Who follows it from now on begins a new topic: the job may run again."""
+        self.publish(Entry(msgspec.json.encode(told), None, "end"))
+        if self.on_empty is not None:
+            self.on_empty(self)
 
     def _entry(self, record: EventRecord) -> Entry:
         told = Told(self.name, record.kind, record.offset, record.data, record.at, record.attempt)

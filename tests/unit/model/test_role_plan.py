@@ -252,3 +252,13 @@ def test_who_has_a_role_of_its_own_is_no_place_for_another_where_each_has_one() 
     field.look("c")
     assert can_move(field.view(), "mail", ANYONE, EXCLUSIVE, FRESH)
     assert can_move(field.view(), "mail", "c", EXCLUSIVE, FRESH)
+
+
+def test_who_stands_in_for_a_boot_that_ended_takes_its_roles_over() -> None:
+    field = Field(names=("mail",))
+    field.look("a-1")
+    me = Candidate(boot="a-2", node="a-1")
+    rules = Rules(names=("mail",), fresh=FRESH)
+    assert plan(field.view(), me, {}, rules).claim == []
+    again = Rules(names=("mail",), fresh=FRESH, dead=("a-1",))
+    assert plan(field.view(), me, {}, again).claim == ["mail"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker.router.histogram import FLOOR, LAST, Histogram, bound
+from stoker.router.histogram import BOUNDS, FLOOR, Histogram
 
 DURATIONS = st.floats(min_value=0.0, max_value=1e4, allow_nan=False)
 
@@ -25,8 +25,8 @@ def of(*seconds: float) -> Histogram:
 @pytest.mark.parametrize("seconds", [1.1e-5, 0.0003, 0.02, 0.5, 1.0, 4.0, 77.0, 5000.0])
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99, 1.0])
 def test_what_all_took_is_every_percentile(seconds: float, share: float) -> None:
-    assert of(*[seconds] * 7).percentile(share) == pytest.approx(seconds, rel=0.2)
-    assert of(seconds).percentile(0.5) == pytest.approx(seconds, rel=0.2)
+    assert of(*[seconds] * 7).percentile(share) == pytest.approx(seconds, rel=0.19)
+    assert of(seconds).percentile(share) == pytest.approx(seconds, rel=0.1)
 
 
 def test_percentiles_of_many_are_those_of_the_sorted_list() -> None:
@@ -60,7 +60,7 @@ def test_a_clock_that_was_set_back_is_nothing() -> None:
 
 
 def test_what_takes_for_ever_is_more_than_the_last_bound() -> None:
-    assert of(1e9).percentile(0.5) == bound(LAST - 1)
+    assert of(1e9).percentile(0.5) == BOUNDS[-1]
 
 
 @given(st.lists(DURATIONS, max_size=50), st.lists(DURATIONS, max_size=50))

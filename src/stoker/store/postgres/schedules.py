@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from stoker.model.job import Submitted
+from stoker.model.slot import Decided, Defined, Fate, Line, Slot, Standing, Tick
 from stoker.store.postgres import submitting
 from stoker.store.postgres.rows import LAST
 from stoker.store.postgres.session import Db, Readers
-from stoker.store.schedules import Decided, Defined, Fate, Line, Slot, Standing, Tick
 
 Do = Callable[[Callable[[Db], Awaitable[Any]]], "asyncio.Future[Any]"]
 SLOTS_MAX = 10_000

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from stoker.model.job import Submitted
-from stoker.store.schedules import Decided, Defined, Fate, Line, Slot, Standing, Tick
+from stoker.model.slot import Decided, Defined, Fate, Line, Slot, Standing, Tick
 from stoker.store.sqlite import submitting
 from stoker.store.sqlite.connection import Connection
 from stoker.store.sqlite.writer import Worker

@@ -1,5 +1,6 @@
 -- name: schedule_enter
--- Schedules as they are defined: a new one, and one that is defined anew, begins now. Pauses are of a name. In one order
+-- Schedules as they are defined: a new one, and one that is defined anew, begins now. Pauses are of a name. One that is far
+-- ahead is where a clock was wrong once: what it has decided stays decided, by its slots. In one order
 -- for all, so that daemons that start together do not wait for each other in a circle.
 INSERT INTO stoker.schedules AS s (name, node, fingerprint, last, seen, paused)
 SELECT d.name, d.node, d.fingerprint, t.now, t.now,
@@ -8,7 +9,8 @@ FROM (SELECT stoker.now() AS now) t, unnest($1::text[], $2::text[], $3::text[]) 
 ORDER BY d.name, d.node
 ON CONFLICT (name, node) DO UPDATE
 SET seen = excluded.seen, fingerprint = excluded.fingerprint,
-    last = CASE WHEN s.fingerprint = excluded.fingerprint THEN s.last ELSE greatest(s.last, excluded.last) END
+    last = CASE WHEN s.last > excluded.last + interval '1 hour' THEN excluded.last
+                WHEN s.fingerprint = excluded.fingerprint THEN s.last ELSE greatest(s.last, excluded.last) END
 RETURNING s.name, s.node, s.last, s.paused, s.job;
 
 -- name: schedule_standings

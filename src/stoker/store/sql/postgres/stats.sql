@@ -4,10 +4,12 @@ INSERT INTO stoker.stats (at, boot, coarse, node, seconds, data) VALUES (stoker.
 ON CONFLICT DO NOTHING;
 
 -- name: stats_since
--- What nodes measured after a moment, oldest first.
-SELECT s.at, s.boot, s.node, s.seconds, s.data FROM stoker.stats s
-WHERE s.coarse = $1 AND s.at > $2 AND ($3::text IS NULL OR s.node = $3)
-ORDER BY s.at, s.boot LIMIT $4;
+-- What nodes measured after a moment, oldest first; the newest of it, if that is too much.
+SELECT n.at, n.boot, n.node, n.seconds, n.data FROM
+  (SELECT s.at, s.boot, s.node, s.seconds, s.data FROM stoker.stats s
+   WHERE s.coarse = $1 AND s.at > $2 AND ($3::text IS NULL OR s.node = $3)
+   ORDER BY s.at DESC, s.boot DESC LIMIT $4) n
+ORDER BY n.at, n.boot;
 
 -- name: forget_stats
 -- One bite of the periods that are kept no longer; one node at a time does it, the others find nothing.

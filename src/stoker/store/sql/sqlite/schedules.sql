@@ -1,10 +1,12 @@
 -- name: schedule_enter
--- A schedule as it is defined: a new one, and one that is defined anew, begins now. Pauses are of a name.
+-- A schedule as it is defined: a new one, and one that is defined anew, begins now. Pauses are of a name. One that is far
+-- ahead is where a clock was wrong once: what it has decided stays decided, by its slots.
 INSERT INTO schedules (name, node, fingerprint, last, seen, paused)
 VALUES (?1, ?2, ?3, ?4, ?4, (SELECT max(s.paused) FROM schedules s WHERE s.name = ?1))
 ON CONFLICT (name, node) DO UPDATE
 SET seen = excluded.seen, fingerprint = excluded.fingerprint,
-    last = iif(fingerprint = excluded.fingerprint, last, max(last, excluded.last));
+    last = CASE WHEN last > excluded.last + 3600 THEN excluded.last
+                WHEN fingerprint = excluded.fingerprint THEN last ELSE max(last, excluded.last) END;
 
 -- name: schedule_standing
 SELECT last, paused, job FROM schedules WHERE name = ?1 AND node = ?2;

@@ -6,11 +6,11 @@
  *     const job = await stoker.submit("chat.answer", { question });
  *     for await (const word of job.stream()) show(word);
  *
- * All tabs of a browser share one connection. When it breaks it is made again, for as long as the page lives, and goes on
- * where it stopped. `console.debug` tells what happens.
+ * All tabs of a browser share one connection. When it breaks it is made again, for as long as the page lives, and goes
+ * on where it stopped. `console.debug` tells what happens.
  */
 
-import { BASE, jobId, makeLog, newId, Pause, print } from "./common.js";
+import { BASE, jobId, makeLog, newId, Pause, print, tellAll } from "./common.js";
 import { tabLock } from "./hub.js";
 import { openLink, shares } from "./links.js";
 import { Http, Job, JobFailed, StokerError } from "./rest.js";
@@ -37,7 +37,7 @@ export class EventsClient extends EventTarget {
   #link = null;
   /** @type {Map<string, Set<(data: any, event: StokerEvent) => void>>} */
   #handlers = new Map();
-  #released = () => {};
+  #alive;
   #http;
   #log;
   #shares;
@@ -66,6 +66,7 @@ export class EventsClient extends EventTarget {
     const least = share ?? new URLSearchParams(location.search).get("push");
     const ways = shares();
     this.#shares = ways.slice(Math.max(0, ways.findIndex((way) => way === least)));
+    this.#alive = this.#live();
     this.#subscriptions = new Subscriptions((wish) => this.#want(wish));
     this.#subscriptions.add(AUDIENCE, (event) => this.#dispatch(event), "");
     for (const moment of ["online", "pageshow"]) addEventListener(moment, this.#wake);
@@ -81,7 +82,8 @@ export class EventsClient extends EventTarget {
 
   /** @returns {Promise<void>} when events come; raises a {@link StokerError} when the server does not let us in */
   connect() {
-    if (this.#state === "closed") this.#open();
+    if (this.#state !== "live" && this.#state !== "polling") this.#tell("connecting", "");
+    this.#wake();
     return new Promise((resolve, reject) => {
       const look = () => {
         if (this.#state === "live" || this.#state === "polling") done(resolve);
@@ -98,9 +100,6 @@ export class EventsClient extends EventTarget {
 
   /** Hang up. {@link connect} takes up the line again. */
   close() {
-    for (const moment of ["online", "pageshow"]) removeEventListener(moment, this.#wake);
-    removeEventListener("pagehide", this.#leave);
-    document.removeEventListener("visibilitychange", this.#look);
     this.#leave();
     this.#tell("closed", "by the page");
   }
@@ -223,7 +222,7 @@ export class EventsClient extends EventTarget {
       {
         tab: this.instance,
         receive: (message) => this.#receive(message),
-        opened: () => this.#hold().then(() => this.#subscriptions.opened()),
+        opened: () => this.#alive.then(() => this.#subscriptions.opened()),
         failed: () => {
           this.#shares.shift();
           this.#open();
@@ -234,13 +233,13 @@ export class EventsClient extends EventTarget {
     );
   }
 
-  /** Hold the lock that says that this tab lives. */
-  #hold() {
+  /** Take the lock that says that this tab lives; the browser lets it go, however the tab ends. */
+  #live() {
     if (!navigator.locks) return Promise.resolve();
-    return new Promise((held) => {
-      navigator.locks.request(tabLock(this.instance), { ifAvailable: true }, (lock) => {
-        held(undefined);
-        return lock && new Promise((resolve) => (this.#released = () => resolve(undefined)));
+    return new Promise((taken) => {
+      navigator.locks.request(tabLock(this.instance), () => {
+        taken(undefined);
+        return new Promise(() => {});
       });
     });
   }
@@ -289,14 +288,13 @@ export class EventsClient extends EventTarget {
   /** @param {StokerEvent} event */
   #dispatch(event) {
     this.#log(`event ${event.event}`, event);
-    for (const name of [event.event, "*"]) {
-      for (const fn of this.#handlers.get(name) ?? []) fn(event.data, event);
-    }
+    for (const name of [event.event, "*"]) tellAll(this.#handlers.get(name) ?? [], event.data, event);
   }
 
+  /** Also after the page came back out of the browser's cache; but not after it hung up, or its session ended. */
   #wake = () => {
     if (this.#link) this.#post("wake");
-    else this.#open();
+    else if (this.#state !== "closed") this.#open();
   };
 
   #look = () => {
@@ -309,6 +307,5 @@ export class EventsClient extends EventTarget {
     this.#subscriptions.lost();
     this.#link?.close();
     this.#link = null;
-    this.#released();
   };
 }

@@ -19,6 +19,7 @@ const hub = new Hub({
   http: new Http(BASE),
   instance: id,
   send,
+  gone: (tab) => ports.delete(tab),
   gather: 0,
   log: makeLog("worker", (line, details) => {
     const first = hub.firstTab;
@@ -46,8 +47,7 @@ const living = new Promise((resolve) => {
 /** @type {any} */ (globalThis).onconnect = async (/** @type {MessageEvent} */ { ports: [port] }) => {
   await living;
   port.onmessage = ({ data }) => {
-    if (data.type === "bye") ports.delete(data.tab);
-    else ports.set(data.tab, port);
+    ports.set(data.tab, port);
     hub.receive(data);
   };
   port.postMessage({ type: "welcome", lock: id });

@@ -6,7 +6,7 @@
  *     tabs.send("cart", ["pear"]);
  */
 
-import { BASE, makeLog, newId } from "./common.js";
+import { BASE, makeLog, newId, tellAll } from "./common.js";
 
 /** @typedef {{event: string, data: any, from: string, to: string | null}} TabMessage */
 
@@ -61,6 +61,6 @@ export class TabClient {
   #hear(message) {
     if (message.to !== null && message.to !== this.instance) return;
     this.#log(`from another tab: ${message.event}`, message);
-    for (const fn of this.#handlers.get(message.event) ?? []) fn(message.data, message);
+    tellAll(this.#handlers.get(message.event) ?? [], message.data, message);
   }
 }

@@ -1,4 +1,4 @@
-/** What every module needs: the version, ids, a log, and waiting. */
+/** What every module needs: the version, ids, a log, handlers, and waiting. */
 
 export const VERSION = "0.1.0";
 /** Tabs and workers of two versions never talk to each other: it is part of every name that they share. */
@@ -42,6 +42,23 @@ export function makeLog(where, relay) {
 export function print(line, details) {
   if (details === undefined) console.debug(`stoker: ${line}`);
   else console.debug(`stoker: ${line}`, details);
+}
+
+/**
+ * Call one after the other. A mistake in one is shown in the console, and is not the others' loss.
+ *
+ * @template {unknown[]} T
+ * @param {Iterable<(...args: T) => void>} handlers
+ * @param {T} args
+ */
+export function tellAll(handlers, ...args) {
+  for (const handler of handlers) {
+    try {
+      handler(...args);
+    } catch (error) {
+      reportError(error);
+    }
+  }
 }
 
 /** A pause that can be ended before its time. */

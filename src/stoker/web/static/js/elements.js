@@ -4,9 +4,9 @@
  *     <stoker-progress job="01a2…"></stoker-progress>
  *     <stoker-stream job="01a2…"></stoker-stream>
  *
- * They use one client for the whole page, `EventsClient.shared()`, or the one in their property `client`. Their colours
- * are CSS custom properties, their inside has parts (`::part(bar)`). While a job runs and when it has ended the attribute
- * `status` says so, and an `end` event is dispatched. Whatever a job says is shown as text and never as markup.
+ * They use one client for the whole page, `EventsClient.shared()`, or the one in their property `client`. Colours are
+ * CSS custom properties, and the inside has parts (`::part(bar)`). The attribute `status` follows that of the job; when
+ * it has ended, an `end` event is dispatched. Whatever a job says is shown as text and never as markup.
  */
 
 import { EventsClient } from "./EventsClient.js";
@@ -51,7 +51,7 @@ class JobElement extends HTMLElement {
 
   /** @type {EventsClient | null} set it before the element is put into the page to use another than the shared one */
   client = null;
-  /** @type {import("./subscriptions.js").Subscription | null} */
+  /** @type {import("./EventsClient.js").Subscription | null} */
   #subscription = null;
 
   constructor() {

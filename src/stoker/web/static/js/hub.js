@@ -38,14 +38,16 @@ export class Hub {
    * @param {import("./rest.js").Http} parts.http
    * @param {string} parts.instance who the stream is for the server
    * @param {(message: ToTab, tabs: string[]) => void} parts.send one message, to these tabs
+   * @param {(tab: string) => void} [parts.gone] is told of each tab that is no more
    * @param {number} parts.gather milliseconds from the first wish to the first request, for the wishes of other tabs
    * @param {import("./common.js").Log} parts.log
    */
-  constructor({ http, instance, send, gather, log }) {
+  constructor({ http, instance, send, gone, gather, log }) {
     this.#http = http;
     this.#http.renewed = (token) => this.#send({ type: "token", token }, this.#everybody);
     this.#instance = instance;
     this.#send = send;
+    this.#gone = gone;
     this.#gather = gather;
     this.#log = log;
     this.#stream = this.#newStream();
@@ -55,6 +57,7 @@ export class Hub {
   #http;
   #instance;
   #send;
+  #gone;
   #gather;
   #log;
 
@@ -132,7 +135,9 @@ export class Hub {
   /** @param {string} id */
   #forget(id) {
     if (!this.#tabs.delete(id)) return;
+    this.#gone?.(id);
     this.#log("tab went", { tab: id, tabs: this.#tabs.size });
+    if (this.#tabs.size === 0) return this.#hangUp();
     this.#stream.tabsChanged();
     this.#dropUnwanted();
   }
@@ -174,8 +179,8 @@ export class Hub {
 
   /** @param {import("./types").Hello} hello */
   #greet({ user }) {
-    if (this.#user !== undefined && user !== this.#user) this.#stopTabs("somebody else has signed in");
-    this.#user = user;
+    if (user !== undefined && user !== (this.#user ?? user)) this.#stopTabs("somebody else has signed in");
+    this.#user = user ?? this.#user;
     const cursors = Object.fromEntries(this.#stream.cursors);
     this.#send({ type: "cursors", cursors }, this.#everybody);
   }
@@ -183,11 +188,8 @@ export class Hub {
   /** @param {string} why */
   #signOut(why) {
     this.#log(why);
-    this.#stream.stop();
     this.#stopTabs(why);
-    this.#user = undefined;
-    this.#started = false;
-    this.#stream = this.#newStream(); // for whoever signs in next
+    this.#hangUp();
   }
 
   /** @param {string} why */
@@ -195,6 +197,15 @@ export class Hub {
     this.#send({ type: "stop", why }, this.#everybody);
     this.#tabs.clear();
     this.#dropUnwanted();
+  }
+
+  /** Nobody is there; whoever comes next begins anew. */
+  #hangUp() {
+    this.#stream.stop();
+    this.#state = { state: "connecting", why: "" };
+    this.#user = undefined;
+    this.#started = false;
+    this.#stream = this.#newStream();
   }
 
   /**

@@ -41,7 +41,8 @@ export class LeaderLink {
     this.#parts = parts;
     this.#channel = new BroadcastChannel(parts.name);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
-    const duties = { tab: parts.tab, lead: (/** @type {number} */ term) => this.#lead(term), follow: () => this.#follow() };
+    /** @type {Duties} */
+    const duties = { tab: parts.tab, lead: (term) => this.#lead(term), follow: () => this.#follow() };
     this.#election = navigator.locks ? new LockElection(parts.name, duties) : new BeatElection(duties);
     document.addEventListener("visibilitychange", this.#seen);
     this.#say({ kind: "who" });

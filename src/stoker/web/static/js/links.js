@@ -1,5 +1,5 @@
 /**
- * The ways from a tab to the hub that holds the stream: a worker that all tabs share, one of the tabs, or the tab itself.
+ * The ways from a tab to the hub that holds the stream: a worker that all tabs share, one of the tabs, or itself.
  *
  * A link says `opened` when a hub is there, and again when another one has taken its place; the tab then tells it what
  * it wants.
@@ -31,7 +31,7 @@ import { LeaderLink } from "./leader.js";
  */
 
 const WELCOME_WITHIN = 10_000;
-const ASK_EVERY = 5_000;
+const ASK_EVERY = 2_000;
 /** Milliseconds between questions whether the worker is alive, where its lock cannot tell. */
 
 /** What this browser offers, the best first. @returns {Share[]} */

@@ -18,8 +18,8 @@ const HELLO_WITHIN = 3_000;
 /** Milliseconds; without a word for so long, something on the way is holding the stream back. */
 const POLL_WAIT = 25;
 /** Seconds that the bridge may keep a question that it has no news for. */
-const POLL_FOR = 60_000;
-/** Milliseconds of polling before a stream is tried again; doubles each time, up to ten minutes. */
+const POLL_FOR = 10_000;
+/** Milliseconds of polling before a stream is tried again, for it may have been a slow server; doubles each time. */
 const POLL_FOR_MOST = 600_000;
 const SILENT_TICKS = 2.5;
 /** A stream that misses so many signs of life is dead. */
@@ -78,7 +78,6 @@ export class Stream {
       await this.#pause.wait(delay);
     }
     clearTimeout(this.#renewal);
-    this.#parts.state("closed", "");
   }
 
   /** End it for good. */
@@ -95,15 +94,15 @@ export class Stream {
   }
 
   /**
-   * Carry a topic from behind a cursor. For a place before the present one the server has to tell again from there: that
-   * is a new connection, and no event of the old one is delivered after this call.
+   * Carry a topic from behind a cursor. For a place before the present one the server has to tell again from there:
+   * that is a new connection, and no event of the old one is delivered after this call.
    *
    * @param {string} topic
    * @param {string} after "" for wherever it is
    */
   want(topic, after) {
     const at = this.#topics.get(topic);
-    if (at !== undefined && !(after !== "" && isAfter(at, after))) return;
+    if (at !== undefined && (after === "" || (at !== "" && !isAfter(at, after)))) return;
     this.#topics.set(topic, after);
     if (at === undefined && this.#connection?.takes(topic)) this.#connection.tell();
     else this.#connection?.end(ANEW);
@@ -254,9 +253,11 @@ class Connection {
   async poll(until) {
     this.#polled = true;
     while (Date.now() < until) {
-      const query = `${this.#query()}&wait=${this.greeted ? POLL_WAIT : 0}`;
-      const { stream, cursor, events } = await this.#http.request("GET", `poll?${query}`, undefined, this.#control.signal);
-      if (!this.greeted) this.#hear("hello", cursor, { stream, polled: true });
+      const late = setTimeout(() => this.end(SILENCE), 2 * POLL_WAIT * 1000);
+      const path = `poll?${this.#query()}&wait=${this.greeted ? POLL_WAIT : 0}`;
+      const answer = this.#http.request("GET", path, undefined, this.#control.signal);
+      const { events, cursor, ...hello } = await answer.finally(() => clearTimeout(late));
+      if (!this.greeted) this.#hear("hello", cursor, { ...hello, polled: true });
       for (const event of events) {
         if (this.#control.signal.aborted) return this.#control.signal.reason;
         this.#hear(event.type ?? "message", cursor, event);

@@ -5,6 +5,7 @@
  * in the topic. From then on it takes each event that lies behind its cursor, once and in order, whoever sends it.
  */
 
+import { tellAll } from "./common.js";
 import { isAfter } from "./wire.js";
 
 /** @typedef {import("./types").StokerEvent} StokerEvent */
@@ -39,11 +40,7 @@ export class Subscription {
   /** @param {StokerEvent} event */
   hear(event) {
     if (event.cursor) this.cursor = event.cursor;
-    try {
-      this.fn(event);
-    } catch (error) {
-      reportError(error); // a mistake of one subscriber is not the others' loss
-    }
+    tellAll([this.fn], event);
   }
 }
 
@@ -117,8 +114,7 @@ export class Subscriptions {
     for (const subscription of this.#all()) {
       if (subscription.granted) continue;
       subscription.wish ||= this.#wish;
-      const { topic, cursor } = subscription;
-      if (!(topic in from) || from[topic] === "" || isAfter(from[topic], cursor)) from[topic] = cursor || from[topic] || "";
+      from[subscription.topic] = earlier(from[subscription.topic] ?? "", subscription.cursor);
     }
     return from;
   }
@@ -186,4 +182,14 @@ export class Subscriptions {
   *#all() {
     for (const subscriptions of this.#topics.values()) yield* subscriptions;
   }
+}
+
+/**
+ * @param {string} cursor
+ * @param {string} other
+ * @returns {string} the one that lies before the other; "", which is from now on, lies behind all
+ */
+function earlier(cursor, other) {
+  if (cursor === "" || other === "") return cursor || other;
+  return isAfter(cursor, other) ? other : cursor;
 }

@@ -1,8 +1,8 @@
 /**
  * What comes over the line: frames of an event stream, and cursors.
  *
- * A cursor is a place in one topic: `offset`, or `epoch.offset` where the history can be lost as a whole. The cursors of
- * several topics are written `topic@cursor,topic@cursor`.
+ * A cursor is a place in one topic: `offset`, or `epoch.offset` where the history can be lost as a whole. The cursors
+ * of several topics are written `topic@cursor,topic@cursor`.
  */
 
 export const AUDIENCE = "audience";
@@ -11,7 +11,8 @@ export const AUDIENCE = "audience";
 const PULSES = new Set(["jobs", "sys-stats"]);
 
 /**
- * The topic that a text means: one of the fixed ones, or a job's by its id (`command:` in front and hyphens are allowed).
+ * The topic that a text means: one of the fixed ones, or a job's by its id, which may have `command:` in front, and
+ * hyphens.
  *
  * @param {string} text
  * @returns {string}

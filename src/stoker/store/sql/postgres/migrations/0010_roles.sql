@@ -47,10 +47,16 @@ AS $$
 -- A node is there, and extends the leases of what it holds, each in the term it names; then it looks.
 DECLARE
   moment timestamptz := stoker.now();
+  new boolean;
 BEGIN
   INSERT INTO stoker.role_nodes AS n (boot, node, host, pid, since, seen, reap_after, seeks)
   VALUES (me, its_node, its_host, its_pid, moment, moment, lasts, willing)
-  ON CONFLICT (boot) DO UPDATE SET seen = excluded.seen, reap_after = excluded.reap_after, seeks = excluded.seeks;
+  ON CONFLICT (boot) DO UPDATE SET seen = excluded.seen, reap_after = excluded.reap_after, seeks = excluded.seeks
+  RETURNING n.xmax = 0 INTO new;
+  IF new THEN
+    -- who has more than its share may give it some
+    PERFORM stoker.wake('orders');
+  END IF;
   WITH locked AS MATERIALIZED (
     SELECT r.name FROM stoker.roles r JOIN unnest(names, terms) h (name, term) ON h.name = r.name
     WHERE r.owner = me AND r.term = h.term ORDER BY r.name FOR UPDATE OF r

@@ -1,0 +1,85 @@
+"""Slots: the moments of a schedule, and what becomes of each. A slot is decided once, and never again."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from stoker.model.job import Submission
+
+
+class Fate(StrEnum):
+    """What becomes of a slot."""
+
+    FIRED = "fired"
+    """A job stands for it."""
+    SKIPPED = "skipped"
+    """The job of an earlier slot had not ended."""
+    PAUSED = "paused"
+    MISSED = "missed"
+    """Nobody was there in time, and the schedule does not catch up."""
+    REFUSED = "refused"
+    """Its job could not be stored."""
+    REPEATED = "repeated"
+    """It was decided before; the only fate that is never written."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A schedule as a store knows it: by its name, and the node where each node runs it for itself."""
+
+    name: str
+    node: str = ""
+
+
+class Defined(msgspec.Struct, frozen=True):
+    """A schedule as it is defined now."""
+
+    line: Line
+    fingerprint: str
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How far a schedule has come: every slot up to ``last`` is decided."""
+
+    line: Line
+    last: float
+    paused: float | None = None
+    job: str | None = None
+
+
+class Tick(msgspec.Struct, frozen=True, kw_only=True):
+    """A slot to decide: with a submission it is to be fired, without one it was missed or refused as ``reason`` says.
+    Of several missed ones ``slot`` is the last and ``first`` the first."""
+
+    line: Line
+    slot: float
+    submission: Submission | None = None
+    fate: Fate = Fate.FIRED
+    reason: str = ""
+    first: float | None = None
+    count: int = 1
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What became of a tick. ``job`` stands for it, or is the one because of which it was skipped; ``before`` is the
+    newest job of the schedule until then."""
+
+    fate: Fate
+    job: str | None = None
+    before: str | None = None
+    reason: str = ""
+
+
+class Slot(msgspec.Struct, frozen=True, kw_only=True):
+    """A decided slot, as it is read back. Times are seconds since the epoch, UTC."""
+
+    line: Line
+    slot: float
+    first: float
+    count: int
+    at: float
+    fate: Fate
+    job: str | None
+    reason: str
+    decider: str

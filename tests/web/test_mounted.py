@@ -1,0 +1,164 @@
+"""The bridge within applications of one's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.daemon import Daemon, until
+from tests.web.site import Site, Tab
+
+ROOT = Path(__file__).parents[2]
+Serve = Callable[[str], httpx.Client]
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with Daemon("story") as started:
+        yield started
+
+
+class Served:
+    """An application under uvicorn, as one would run it."""
+
+    def __init__(self, daemon: Daemon, target: str) -> None:
+        self._log = daemon.folder / f"{target.rpartition(':')[0]}.log"
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        environ = {**daemon.environ, "SHOP_ROOT": str(daemon.folder), "PYTHONPATH": str(ROOT)}
+        with open(self._log, "wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", target, "--fd", str(self._listener.fileno())],
+                cwd=daemon.folder, env=environ, stderr=log, stdout=log, pass_fds=[self._listener.fileno()],
+            )  # fmt: skip
+        self.base = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener.close()
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def browser(self, path: str = "", **cookies: str) -> httpx.Client:
+        return httpx.Client(base_url=self.base + path, cookies=cookies, trust_env=False, verify=False, timeout=20)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(20)
+
+
+@pytest.fixture
+def serve(daemon: Daemon) -> Iterator[Callable[[str], Served]]:
+    made: list[Served] = []
+
+    def start(target: str) -> Served:
+        made.append(Served(daemon, target))
+        until(lambda: re.search("Application startup complete|running on", made[-1].log()), what="the application")
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+def test_in_fastapi(daemon: Daemon, serve: Callable[[str], Served]) -> None:
+    served = serve("tests.web.apps.shop_fastapi:app")
+    page = {"Origin": served.base}
+    with served.browser("/stoker", login="ann") as ann, served.browser("/stoker") as nobody, served.browser() as plain:
+        assert plain.get("/hello").json() == "hello"
+        assert nobody.get("/jobs").status_code == 401
+        assert ann.post("/call/story.whoami", json={}, headers=page).json()["user"] == "ann"
+        assert ann.post("/call/story.whoami", json={}, headers={"Origin": "http://evil.example"}).status_code == 403
+        tab = Tab(ann, "t").open()
+        daemon.client.notify_now("ann", "hello")
+        tab.wait(lambda: tab.named("notification"))
+        assert ann.get("/js/common.js").headers["content-type"].startswith("text/javascript")
+        assert ann.get("/openapi.json").json()["servers"] == [{"url": "/stoker"}]
+        # a server with open streams can be stopped
+        os.kill(served.process.pid, signal.SIGTERM)
+        tab.wait(tab.closed.is_set)
+        assert tab.of("bye")[0].data == {"reason": "restart"}
+        assert served.process.wait(20) in (0, -signal.SIGTERM)
+
+
+def test_beside_django(daemon: Daemon, serve: Callable[[str], Served]) -> None:
+    served = serve("tests.web.apps.shop_django:app")
+    page = {"Origin": served.base}
+    with served.browser() as bea:
+        assert bea.get("/live/jobs").status_code == 401
+        assert bea.get("/login?user=bea").text == "welcome"
+        stored = bea.post("/live/jobs", json={"command": "story.say", "input": {"words": ["a", "b"]}}, headers=page)
+        assert stored.status_code == 201
+        id = stored.json()["id"]
+        with bea.stream("GET", f"/live/jobs/{id}/stream") as response:
+            assert [line for line in response.iter_lines() if line.startswith("data")][:2] == ['data: "a"', 'data: "b"']
+        assert bea.get(f"/live/jobs/{id}").json()["user"] == "bea"
+
+
+FLASK = """
+from flask import Flask, session
+from starlette.requests import HTTPConnection
+
+from stoker.web import Identity
+
+app = Flask(__name__)
+app.secret_key = "k" * 50
+
+
+@app.get("/login/<user>")
+def login(user: str) -> str:
+    session["user"] = user
+    return "welcome"
+
+
+def who(request: HTTPConnection) -> Identity | None:
+    signer = app.session_interface.get_signing_serializer(app)
+    try:
+        return Identity(signer.loads(request.cookies.get("session", ""))["user"])
+    except Exception:
+        return None
+"""
+
+
+def test_beside_flask_the_child_reads_its_sessions(tmp_path: Path) -> None:
+    site = Site("story", auth="shop:who", origins="http://shop.example")
+    try:
+        site.daemon.file("shop.py").write_text(FLASK)
+        site.start()
+        (tmp_path / "shop.py").write_text(FLASK)
+        made = subprocess.run(
+            [sys.executable, "-c", "import shop; c = shop.app.test_client(); c.get('/login/cid'); "
+             "print(c.get_cookie('session').value)"],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        cookie = made.stdout.strip()
+        assert cookie, made.stderr
+        page = {"Origin": "http://shop.example", "Cookie": f"session={cookie}"}
+        assert site.client(None, headers=page).post("/call/story.whoami", json={}).json()["user"] == "cid"
+        page["Cookie"] = f"session={cookie[:-2]}"
+        assert site.client(None, headers=page).get("/jobs").status_code == 401
+    finally:
+        site.close()
+
+
+def test_on_a_unix_socket_behind_a_proxy() -> None:
+    site = Site("story", listen="web.sock")
+    try:
+        site.start()
+        path = site.daemon.folder / "web.sock"
+        assert path.stat().st_mode & 0o777 == 0o600
+        transport = httpx.HTTPTransport(uds=str(path))
+        headers = {"Authorization": f"Bearer {site.token()}"}
+        with httpx.Client(transport=transport, base_url="http://localhost", headers=headers) as proxy:
+            assert proxy.post("/call/story.double", json={"number": 2}).json() == 4
+        assert site.daemon.stop() == 0
+        assert not path.exists()
+    finally:
+        site.close()
