@@ -292,6 +292,8 @@ def _count(what: str, value: int, least: int) -> int:
 
 
 def _backoff(retries: int | None, backoff: Backoff, once: bool) -> Backoff:
+    if not isinstance(backoff, Backoff):
+        raise ValueError(f"backoff takes a Backoff, as in backoff=Backoff(base=2, cap=60), not {backoff!r}")
     count = _count("retries", backoff.retries if retries is None else retries, 0)
     if once and count:
         raise ValueError("a command that may start only once has no retries")
