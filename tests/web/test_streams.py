@@ -350,6 +350,7 @@ def test_one_who_does_not_read_bothers_nobody(make_site: MakeSite) -> None:  # D
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             raw.sendall(f"GET /events?instance=slow{number}&topics=audience HTTP/1.1\r\nHost: localhost\r\n"
                         f"Authorization: Bearer {site.token('crowd')}\r\n\r\n".encode())  # fmt: skip
+        before_fds = len(os.listdir(f"/proc/{site.child}/fd")) - len(slow)
         good = [Tab(site.client("crowd"), f"good{n}").open() for n in range(3)]
         until(lambda: site.tabs() == 13)
         before = _rss(site.child)
@@ -360,6 +361,8 @@ def test_one_who_does_not_read_bothers_nobody(make_site: MakeSite) -> None:  # D
             tab.wait(lambda tab=tab: len(tab.named("load")) == count, 60)  # type: ignore[misc]
             assert [one["n"] for one in tab.named("load")] == list(range(count))
         until(lambda: site.tabs() == 3, 30, "those who do not read are let go")
+        fds = f"/proc/{site.child}/fd"
+        until(lambda: len(os.listdir(fds)) <= before_fds + 3 + 2, 40, "and their connections are closed")
         grown = _rss(site.child) - before
         print(f"8 MB to 10 who do not read: the bridge grew by {grown >> 20} MB")
         assert grown < 60 << 20

@@ -165,7 +165,7 @@ def become_daemon(settings: Settings) -> None:
 
     Raises :class:`AppError` when there is nothing to run.
     """
-    if not settings.app:
+    if not settings.app and not files.folder(settings).is_dir():
         raise AppError("no application given: `stoker up package.module:product`, or set `app` in stoker.toml")
     # flags become variables, so that a reload finds them again
     os.environ.update(settings_module.as_environ(settings, settings_module.load({"root": settings.root})))

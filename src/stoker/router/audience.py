@@ -90,6 +90,10 @@ class Audience:
     def size(self) -> int:
         return sum(len(watchers) for watchers in self._watchers.values())
 
+    def watches(self, job: str) -> bool:
+        """Whether anybody here watches a job."""
+        return job in self._watchers
+
     def nudge(self, job: str) -> None:
         """Something about this job is new in the store, and matters at once: it has ended, say."""
         watchers = self._watchers.get(job)

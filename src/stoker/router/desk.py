@@ -69,6 +69,7 @@ class Desk:
         self._by_job: dict[str, Attempt] = {}
         self._dirty: dict[int, Attempt] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._flushed = -math.inf
         self._doubt: asyncio.TimerHandle | None = None
         self._doubt_at = math.inf
         """When the first trust runs out, unless it is renewed."""
@@ -270,12 +271,18 @@ class Desk:
         self._dirty[attempt.run] = attempt
         if attempt.event_bytes > HUSH_AT and attempt.place is not None:
             attempt.place.hush()
-        if self._timer is None:
-            loop = asyncio.get_running_loop()
-            every = SHARED_REPORT_EVERY if self._store.shared else REPORT_EVERY
-            self._timer = loop.call_later(every, self._flush)
+        loop = asyncio.get_running_loop()
+        every = SHARED_REPORT_EVERY if self._store.shared else REPORT_EVERY
+        # where somebody may wait for it, the first goes at once, and whatever follows within the time together
+        watched = self._store.shared or self._audience.watches(attempt.job.id)
+        due = max(loop.time(), self._flushed + every) if watched else loop.time() + every
+        if self._timer is None or due < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(due, self._flush)
 
     def _flush(self) -> None:
+        self._flushed = asyncio.get_running_loop().time()
         task = asyncio.get_running_loop().create_task(self.flush())
         self._flushing.add(task)
         task.add_done_callback(self._flushing.discard)

@@ -157,7 +157,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FIXED = frozenset({"root", "store", "socket", "listen", "prefix", "node", "log_file", "log_format", "log_level",
-                   "web.listen", "web.auth", "roles.store", "schedules.by"})  # fmt: skip
+                   "web.listen", "web.auth", "web.secret", "web.origins",
+                   "web.tick", "web.token_life", "web.max_streams", "roles.store", "schedules.by"})  # fmt: skip
 """Settings that only a restart changes."""
 
 

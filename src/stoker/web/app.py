@@ -62,7 +62,8 @@ class Bridge:
         inner = Starlette(
             routes=self.routes,
             exception_handlers={
-                Refusal: refusal.on_error, StokerError: refusal.on_error, HTTPException: _not_found
+                Refusal: refusal.on_error, StokerError: refusal.on_error, HTTPException: _not_found,
+                Exception: _mistake,
             },
         )  # fmt: skip
         self._app = Guard(inner, hosts, settings.web.origins, most)
@@ -177,6 +178,11 @@ def bridge(
     flags = {f"web.{name}": value for name, value in options.items()}
     given = settings or settings_module.load({"root": None if root is None else str(root), **flags})
     return Bridge(given, authenticate, hosts)
+
+
+async def _mistake(_request: Request, _error: Exception) -> Response:
+    """What is raised again after that, and logged by the server."""
+    return refusal.answer(Refusal(500, "error", "the bridge made a mistake; its log says more"))
 
 
 async def _not_found(_request: Request, error: Exception) -> Response:

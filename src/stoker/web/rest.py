@@ -121,8 +121,11 @@ class Rest:
         return await self._about(request, "job")
 
     async def cancel(self, request: Request) -> Response:
-        given = msgspec.json.decode(await self._body(request), type=dict[str, Any])
-        return await self._about(request, "cancel", **given)
+        try:
+            given = msgspec.json.decode(await self._body(request), type=dict[str, Any])
+        except msgspec.ValidationError as error:
+            raise Refusal(400, "protocol", f"wrong parameters: {error}") from None
+        return await self._about(request, "cancel", given)
 
     async def retry(self, request: Request) -> Response:
         return await self._about(request, "retry")
@@ -134,10 +137,10 @@ class Rest:
             seconds = -1.0
         if not 0 <= seconds <= WAIT_MAX:
             raise Refusal(422, "refused", f"seconds is a number from 0 to {WAIT_MAX:g}")
-        return await self._about(request, "wait", seconds=seconds)
+        return await self._about(request, "wait", {"seconds": seconds})
 
     async def events(self, request: Request) -> Response:
-        return await self._about(request, "events", **read_query(request))
+        return await self._about(request, "events", read_query(request))
 
     async def stream(self, request: Request) -> Response:
         """The events of one job for a bare EventSource, which comes again when a stream ends, and is told by status 204
@@ -216,8 +219,8 @@ class Rest:
     async def _body(self, request: Request) -> msgspec.Raw:
         return await read_body(request, self._most)
 
-    async def _about(self, request: Request, method: str, **params: Any) -> Response:
-        return await self._ask(request, method, {**params, "job": request.path_params["id"]})
+    async def _about(self, request: Request, method: str, params: dict[str, Any] | None = None) -> Response:
+        return await self._ask(request, method, {**(params or {}), "job": request.path_params["id"]})
 
     async def _ask(
         self, request: Request, method: str, params: object, *, wait: bool | None = None, status: int = 200

@@ -19,7 +19,9 @@ from stoker.web.app import Bridge, bridge
 from stoker.web.auth import Authenticate
 
 HEAD_WITHIN = 10.0
-"""Seconds that the head of a request may take to arrive, and a closed connection to be emptied."""
+"""Seconds that the head of a request may take to arrive."""
+UNREAD_WITHIN = 10_000
+"""Milliseconds that what was sent may stay unread; then the kernel ends the connection."""
 LEAVE_WITHIN = 4.0
 """Seconds that requests under way have when the server is stopped."""
 HEAD_MAX = 64 << 10
@@ -33,6 +35,10 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        sock = transport.get_extra_info("socket")
+        if sock.family != socket.AF_UNIX:
+            # also of one that was closed, and still has something to be read
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_WITHIN)
         self._arm()
 
     def data_received(self, data: bytes) -> None:

@@ -334,7 +334,8 @@ class AudienceTopic(Topic):
         place.number, place.behind = None, True
 
     def cursor(self, place: Place) -> str:
-        return f"{self.name}@{place.epoch}.{place.offset}"
+        epoch = "" if place.epoch is None else f"{place.epoch}."
+        return f"{self.name}@{epoch}{place.offset}"
 
     def wanted(self, place: Place, entry: Entry) -> bool:
         return matches(entry.to, place.stream.caller.identity, place.stream.tabs)

@@ -159,13 +159,15 @@ class Talk:
         task.add_done_callback(self._tasks.discard)
 
     async def _carry_out(self, said: Said) -> None:
-        try:
-            answer = await self._answer(said)
-        except (StokerError, Refusal) as error:
-            await self._reply(said.id, error)
-        else:
-            data = msgspec.json.encode({"type": "return", "id": said.id, "data": answer})
-            await self._write(data.decode())
+        # who reads no answers is let go by the task that tells events
+        with contextlib.suppress(TimeoutError, OSError, WebSocketDisconnect, RuntimeError):
+            try:
+                answer = await self._answer(said)
+            except (StokerError, Refusal) as error:
+                await self._reply(said.id, error)
+            else:
+                data = msgspec.json.encode({"type": "return", "id": said.id, "data": answer})
+                await self._write(data.decode())
 
     async def _answer(self, said: Said) -> Any:
         if said.method in ("subscribe", "unsubscribe"):
