@@ -69,7 +69,7 @@ class Desk:
         self._by_job: dict[str, Attempt] = {}
         self._dirty: dict[int, Attempt] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._flushed = -math.inf
+        self._flushed = self._flush_at = -math.inf
         self._doubt: asyncio.TimerHandle | None = None
         self._doubt_at = math.inf
         """When the first trust runs out, unless it is renewed."""
@@ -276,10 +276,10 @@ class Desk:
         # where somebody may wait for it, the first goes at once, and whatever follows within the time together
         watched = self._store.shared or self._audience.watches(attempt.job.id)
         due = max(loop.time(), self._flushed + every) if watched else loop.time() + every
-        if self._timer is None or due < self._timer.when():
+        if self._timer is None or due < self._flush_at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = loop.call_at(due, self._flush)
+            self._timer, self._flush_at = loop.call_at(due, self._flush), due
 
     def _flush(self) -> None:
         self._flushed = asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ looks for what a lost wake-up left behind runs every ``look`` seconds: the backs
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -148,11 +149,10 @@ class Keeper:
                 coming = None
             self._claimer.wake()
             wait = self._settings().look if coming is None else max(0.0, coming - self._store.now())
-            try:
-                # the wall clock may jump: never sleep on it for long
-                await asyncio.wait_for(self._due.wait(), min(wait, self._settings().look) + 0.001)
-            except TimeoutError:
-                continue
+            # the wall clock may jump: never sleep on it for long. (wait_for would swallow a cancel before Python 3.12.)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(wait, self._settings().look) + 0.001):
+                    await self._due.wait()
 
     async def _repeat(self, duty: Callable[[], Awaitable[float]]) -> None:
         while True:

@@ -65,6 +65,8 @@ class Schedules:
         if book.fatal:
             more = f" (and {len(book.fatal) - 1} more)" if len(book.fatal) > 1 else ""
             raise SettingsError(f"{book.fatal[0]}{more}; `stoker check` shows all")
+        if not self.ticker.entries:
+            self.ticker.foresee(book.entries)
         return book
 
     async def adopt(self, book: Book) -> None:
