@@ -20,8 +20,9 @@ HOST = "--host-resolver-rules=MAP stoker.test 127.0.0.1"
 Open = Callable[..., Site]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
+    """One for all tests here. Not for the session: while Playwright runs, no other test can run an event loop."""
     need_tools("chromium", hint="install Chromium, or run the other tests")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*FLAGS, HOST])

@@ -212,3 +212,19 @@ def test_on_plain_http(site: Site, without: str) -> None:
     site.push("x")
     for tab in tabs[1:]:
         holds(tab, lambda tab: heard(tab) == ["x"], "the event in those that are left")
+
+
+def test_a_tab_without_a_lock_says_that_it_lives(open_site: Open) -> None:
+    """Minutes later it still gets events."""
+    site = open_site()
+    url = f"http://stoker.test:{site.proxy.port}"
+    tabs = [site.blank(site.profile(url=url, without="SharedWorker"), way, url=url) for way in ("", "?push=tab")]
+    for tab in tabs:
+        tab.clock.install()
+        tab.clock.resume()
+        tab.evaluate(OPEN)
+        tab.clock.run_for(200_000)
+        tab.clock.resume()
+    site.push("x")
+    for tab in tabs:
+        holds(tab, lambda tab: heard(tab) == ["x"], "the event")

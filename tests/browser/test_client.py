@@ -75,6 +75,27 @@ def test_one_mistake_of_a_page_harms_nothing_else(site: Site) -> None:
     until(lambda: page.evaluate("later") == [1, 2], what="the other handler has both")
 
 
+def test_what_can_be_no_job_costs_nobody_anything(site: Site) -> None:
+    """Nor does one topic more than a stream carries."""
+    page = site.tab(site.profile())
+    for text in ("", "no such thing!", "a,b", "x@5", "0" * 65):
+        assert ask(page, "client.subscribe(args[0], () => {})", text)[0] == "RangeError"
+    job = site.submit("say", text="x")
+    written = f"command:{job[:8]}-{job[8:12]}-{job[12:16]}-{job[16:20]}-{job[20:]}"
+    heard = "new Promise((over) => client.subscribe(args[0], ({ event }) => event === 'end' && over(event)))"
+    assert ask(page, heard, written) == "end"
+
+    gate = site.submit("count", upto=2, gate="crowd")
+    page.evaluate("(id) => { globalThis.crowd = []; client.subscribe(id, (event) => crowd.push(event.event)); }", gate)
+    site.daemon.wait_here("crowd")
+    too_many = "() => { for (let n = 0; n < 600; n++) client.subscribe(`none-${n}`, () => (globalThis.over = n)); }"
+    page.evaluate(too_many)
+    until(lambda: page.evaluate("globalThis.over") is not None, what="an answer for those that are not there")
+    site.daemon.open_gate("crowd")
+    until(lambda: "end" in page.evaluate("crowd"), what="the end of the job that is there")
+    assert page.evaluate("client.state") == "live"
+
+
 def test_nobody_and_somebody_else(site: Site) -> None:
     """Without credentials nothing is told, and the page is not left waiting; with others, nothing of ours."""
     stranger = site.blank(site.profile(""))
@@ -169,6 +190,28 @@ def test_a_credential_is_renewed_before_it_ends(open_site: Open) -> None:
     site.push("x", user="0")
     until(lambda: page.evaluate("heard.length") == 1, what="the event")
     assert site.proxy.opened == 1
+
+
+def test_a_token_instead_of_a_cookie(site: Site) -> None:
+    """Tabs share a line only when they say whose it is."""
+    asking = """fetch("/auth/token", { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" })
+      .then((answer) => answer.json()).then(({ token }) => token)"""
+    token = site.blank(site.profile("u7")).evaluate(asking)
+    opening = """async (options) => {
+      const { EventsClient } = await import("/js/EventsClient.js");
+      globalThis.client = new EventsClient(options);
+      await client.connect();
+    }"""
+    context = site.profile("")
+    for options, streams in (({"token": token, "user": "u7"}, 1), ({"token": token}, 2)):
+        tabs = [site.blank(context) for _ in range(2)]
+        for tab in tabs:
+            tab.evaluate(opening, options)
+        assert site.proxy.streams == streams
+        assert ask(tabs[1], "client.submit('live.say', {text: 'x'}).then((job) => job.record())")["user"] == "u7"
+        for tab in tabs:
+            tab.close()
+        until(lambda: site.proxy.streams == 0, what="no stream is left")
 
 
 def test_tabs_talk_to_each_other(site: Site) -> None:

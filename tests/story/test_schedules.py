@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.daemon import Daemon, until
+from tests.schedules import put, script
 from tests.terminal import answer, typed
 
 EVERY = "* * * * * *"
@@ -37,19 +38,6 @@ def make() -> Iterator[Any]:
     yield make
     for daemon in made:
         daemon.close()
-
-
-def put(daemon: Daemon, entries: list[dict[str, Any]] | str, name: str = "cron.demo.json") -> None:
-    path = daemon.folder / "schedules" / name
-    path.parent.mkdir(mode=0o755, exist_ok=True)
-    path.write_text(entries if isinstance(entries, str) else json.dumps(entries, indent=1))
-    path.chmod(0o644)
-
-
-def script(daemon: Daemon, name: str, text: str) -> None:
-    path = daemon.folder / "crons" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
 
 
 def entry(name: str, schedule: str = FAR, **more: Any) -> dict[str, Any]:
@@ -87,7 +75,7 @@ def test_each_kind_runs_as_an_ordinary_job(make: Any) -> None:
         (done, *_) = slots(daemon, "a script", status="completed")
         assert daemon.file("report").read_text().splitlines()[0] == "--to|x y|k-e-y|UTC|a script|closed"
         job = daemon.client.job(done["job"])
-        said = [event.data for event in job.events() if event.kind == "log"]
+        said = [json.loads(bytes(event.data)) for event in job.events() if event.kind == "log"]
         assert [one["event"] for one in said] == ["CRON_START", "CRON_FINISHED"]
         slots(daemon, "a program", status="completed")
         assert daemon.file("program").read_text() == "a program\n"

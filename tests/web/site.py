@@ -170,3 +170,9 @@ class Tab:
 
     def hello(self) -> Any:
         return self.of("hello")[0].data
+
+
+def submit(site: Site, command: str, user: str = "u7", **input: object) -> str:
+    """Submit a job of the product `story` as a user; its id."""
+    answer = site.client(user).post("/jobs", json={"command": f"story.{command}", "input": input})
+    return str(answer.json()["id"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import signal
 import socket
 import statistics
 import threading
@@ -20,12 +18,7 @@ import sseclient
 from stoker.settings import Web
 from tests.daemon import until
 from tests.web.conftest import MakeSite
-from tests.web.site import Site, Tab
-
-
-def submit(site: Site, command: str, user: str = "u7", **input: object) -> str:
-    answer = site.client(user).post("/jobs", json={"command": f"story.{command}", "input": input})
-    return str(answer.json()["id"])
+from tests.web.site import Site, Tab, submit
 
 
 @pytest.mark.parametrize("parser", ["httpx-sse", "sseclient"])
@@ -220,8 +213,17 @@ def test_long_poll_gives_the_same(site: Site) -> None:
     later.join()
     id = submit(site, "say", user="poller", words=["a", "b"])
     me.get(f"/jobs/{id}/wait")
-    found = me.get("/poll", params={"instance": "p", "topics": f"job:{id}", "wait": 5}).json()["events"]
-    assert [event.get("type", event.get("event")) for event in found] in (["chunk", "chunk", "end"], ["chunk", "chunk"])
+    kinds, cursor = [], ""
+    while "end" not in kinds:
+        page = me.get("/poll", params={"instance": "p", "topics": f"job:{id}", "wait": 20, "after": cursor}).json()
+        kinds += [event.get("type", event.get("event")) for event in page["events"]]
+        cursor = page["cursor"] or cursor
+    assert kinds == ["chunk", "chunk", "end"]
+    assert begun["user"] == "poller"
+    before = site.tabs()
+    with pytest.raises(httpx.ReadTimeout):
+        site.client("leaver").get("/poll", params={**query, "instance": "leaver", "wait": 60}, timeout=0.5)
+    until(lambda: site.tabs() <= before, 5, "a poll whose browser is gone is out of the tree")
     assert me.get("/poll", params={**query, "wait": "x"}).status_code == 422
 
 
@@ -285,92 +287,3 @@ def test_the_limit_of_jobs_is_not_one_of_streams(make_site: MakeSite) -> None:  
         for raw in raws:
             raw.close()
     until(lambda: site.tabs() == 0, 10)
-
-
-def test_killing_the_router_loses_and_doubles_nothing(make_site: MakeSite) -> None:
-    site = make_site()
-    tab = Tab(site.client(), "t").open()
-    site.daemon.client.notify_now("u7", "before")
-    tab.wait(lambda: len(tab.named("notification")) == 1)
-    done = submit(site, "say", words=["a", "b", "c"])
-    follow = Tab(site.client(), "f", f"job:{done},audience").open()
-    follow.wait(lambda: follow.of("end"))
-    os.kill(site.daemon.router, signal.SIGKILL)
-    until(lambda: site.daemon.client.try_connect(), what="the next router")
-    for number in range(5):
-        site.daemon.client.notify_now("u7", str(number))
-    for one in (tab, follow):
-        one.wait(lambda one=one: len(one.named("notification")) >= 5)  # type: ignore[misc]
-    assert [note["message"] for note in tab.named("notification")] == ["before", "0", "1", "2", "3", "4"]
-    assert not tab.closed.is_set()
-    id = submit(site, "say", words=["x"])
-    assert (
-        site.client().post(f"/events/{tab.hello()['stream']}", json={"subscribe": [{"topic": f"job:{id}"}]}).is_success
-    )
-    tab.wait(lambda: tab.named("chunk") == ["x"])
-
-
-def test_killing_the_bridge_loses_and_doubles_nothing(make_site: MakeSite) -> None:
-    site = make_site()
-    id = submit(site, "say_slowly", words=[f"w{n}" for n in range(300)], gate="kill")
-    topics = f"audience,job:{id}"
-    first = Tab(site.client(), "t", topics).open()
-    first.wait(lambda: first.named("chunk"))
-    before = site.child
-    os.kill(before, signal.SIGKILL)
-    first.wait(first.closed.is_set)
-    site.daemon.client.notify_now("u7", "meanwhile")
-    site.daemon.open_gate("kill")
-    again = Tab(site.client(), "t", topics, last=first.last)
-    again.wait(lambda: again.of("end") and again.named("notification"))
-    assert site.child != before
-    assert first.named("chunk") + again.named("chunk") == [f"w{n}" for n in range(300)]
-
-
-def test_a_server_that_stops_says_good_bye(make_site: MakeSite) -> None:
-    site = make_site()
-    tabs = [Tab(site.client(), f"t{n}").open() for n in range(3)]
-    child, began = site.child, time.monotonic()
-    os.kill(child, signal.SIGTERM)
-    for tab in tabs:
-        tab.wait(tab.closed.is_set)
-        assert tab.of("bye")[0].data == {"reason": "restart"}
-    until(lambda: site.daemon.pids("web") not in ([], [child]), what="the next bridge")
-    assert time.monotonic() - began < 15
-    Tab(site.client(), "t").open()
-    assert site.daemon.stop() == 0
-    assert site.daemon.pids("web") == []
-
-
-def test_one_who_does_not_read_bothers_nobody(make_site: MakeSite) -> None:  # D31, scaled down
-    site = make_site(tick="1s")
-    slow = [site.raw() for _ in range(10)]
-    try:
-        for number, raw in enumerate(slow):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            raw.sendall(f"GET /events?instance=slow{number}&topics=audience HTTP/1.1\r\nHost: localhost\r\n"
-                        f"Authorization: Bearer {site.token('crowd')}\r\n\r\n".encode())  # fmt: skip
-        before_fds = len(os.listdir(f"/proc/{site.child}/fd")) - len(slow)
-        good = [Tab(site.client("crowd"), f"good{n}").open() for n in range(3)]
-        until(lambda: site.tabs() == 13)
-        before = _rss(site.child)
-        data, count = "x" * 20_000, 400
-        for number in range(count):
-            site.daemon.client.send_to_all("web", "crowd", "load", {"n": number, "data": data})
-        for tab in good:
-            tab.wait(lambda tab=tab: len(tab.named("load")) == count, 60)  # type: ignore[misc]
-            assert [one["n"] for one in tab.named("load")] == list(range(count))
-        until(lambda: site.tabs() == 3, 30, "those who do not read are let go")
-        fds = f"/proc/{site.child}/fd"
-        until(lambda: len(os.listdir(fds)) <= before_fds + 3 + 2, 40, "and their connections are closed")
-        grown = _rss(site.child) - before
-        print(f"8 MB to 10 who do not read: the bridge grew by {grown >> 20} MB")
-        assert grown < 60 << 20
-    finally:
-        for raw in slow:
-            raw.close()
-
-
-def _rss(pid: int) -> int:
-    with open(f"/proc/{pid}/statm") as file:
-        return int(file.read().split()[1]) * 4096

@@ -245,8 +245,8 @@ class Product(Catalog):
         return register
 
     def cron(self, schedule: str, /, **options: Any) -> Callable[[Callable[P, R]], Submittable[P, R]]:
-        """Run a command at its time: ``@product.cron("*/5 * * * *", tz="America/Chicago")`` above ``@product.command``, or
-        on a plain function, which is registered then.
+        """Run a command at its time: ``@product.cron("*/5 * * * *", tz="America/Chicago")`` above ``@product.command``,
+        or on a plain function, which is registered then.
 
         The options are the keys of a schedule file: ``name`` (that of the command, unless given), ``input``, ``tz``,
         ``overlap``, ``catch_up``, ``jitter``, ``timeout``, ``priority``, ``retries``, ``memory``, ``role``, ``active``.

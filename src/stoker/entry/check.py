@@ -31,7 +31,7 @@ from stoker.store import address
 IMPORT_WITHIN = 120.0
 NPROC_SPARE = 1000
 SIZES = frozenset({"memory", "max_input", "max_output"})
-HIDDEN = frozenset({"token", "web.secret"})
+HIDDEN = frozenset({"token", "web.secret", "monitors.webhook_key", "monitors.smtp_password", "monitors.sentry"})
 MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "wrong": ("wrong", "bold red")}
 
 

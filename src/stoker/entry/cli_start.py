@@ -17,6 +17,7 @@ from stoker import settings as settings_module
 from stoker.entry import session, show
 from stoker.entry.options import Json
 from stoker.model.errors import AppError
+from stoker.schedule import files
 from stoker.settings import WEB_LISTEN, Settings, with_values
 
 Modules = Annotated[

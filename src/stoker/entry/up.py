@@ -123,7 +123,7 @@ class Supervisor:
     def _reread(self) -> None:
         """A restart takes the settings anew, but for those that the open sockets and their folder depend on."""
         kept = {name: getattr(self._settings, name) for name in ("root", "store", "socket", "listen", "prefix")}
-        listening = {name: getattr(self._settings.web, name) for name in ("listen", "auth")}
+        listening = {name: getattr(self._settings.web, name) for name in ("listen", "native", "auth")}
         try:
             new = settings_module.load({"root": self._settings.root})
         except SettingsError as error:

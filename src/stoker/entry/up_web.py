@@ -38,8 +38,9 @@ class Web:
         self._settings = settings
         self._blocked = blocked
         self._say = say
-        self._paths = [Path(place) for place in settings.web.listen if "://" not in place]
-        self._sockets = [_listen(place, open_to_all=bool(settings.web.auth)) for place in settings.web.listen]
+        places = (*settings.web.listen, *settings.web.native)
+        self._paths = [Path(place) for place in places if "://" not in place]
+        self._sockets = [_listen(place, open_to_all=bool(settings.web.auth)) for place in places]
         self._process: subprocess.Popen[bytes] | None = None
         self._leaving = threading.Event()
         self._lock = threading.Lock()

@@ -28,6 +28,8 @@ _OF_KINDS = {
     "as_root": (Kind.COMMAND,),
 }
 """Keys that mean something for some kinds only."""
+_ANYWHERE = (Kind.JOB, Kind.HEARTBEAT)
+"""Kinds that no node runs for itself."""
 PRODUCT = "cron"
 """The product that the commands for scripts, programs and addresses belong to."""
 
@@ -59,6 +61,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     environment: dict[str, str] = {}
     headers: dict[str, str] = {}
     as_root: bool = False
+    monitor: bool | dict[str, Any] | None = None
+    """Whether it is watched, and what for; None: as the settings say."""
     where: str = ""
 
     @property
@@ -138,7 +142,7 @@ def read(table: Any, defaults: Defaults, where: str = "") -> Entry:
         if key in READERS:
             found[key] = _read(key, told)
     kind = _kind(table)
-    found["every_node"] = found.get("every_node", defaults.every_node and kind is not Kind.JOB and "role" not in table)
+    found["every_node"] = found.get("every_node", defaults.every_node and kind not in _ANYWHERE and "role" not in table)
     found["what"] = what(kind, table, defaults.shell)
     for key in ("name", "schedule"):
         if key not in found:
@@ -175,7 +179,7 @@ def _check_together(entry: Entry, table: Mapping[str, Any]) -> None:
             raise ValueError(f"{key} means nothing for a {entry.kind}")
     if entry.every_node and entry.role:
         raise ValueError("what every node runs for itself has no role")
-    if entry.every_node and entry.kind is Kind.JOB:
+    if entry.every_node and entry.kind in _ANYWHERE:
         raise ValueError("a registered command runs on any node; every_node is for cron, command and url")
 
 

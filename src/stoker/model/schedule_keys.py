@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from stoker.model import quantities
+from stoker.model import monitor, quantities
 from stoker.model.cron import time_zone
 from stoker.model.job import priority as read_priority
 
@@ -35,6 +35,8 @@ class Kind(StrEnum):
     """A program, by its argument list."""
     URL = "url"
     """An address that is fetched."""
+    HEARTBEAT = "heartbeat"
+    """Nothing: it runs elsewhere, and says so."""
 
 
 KINDS = tuple(kind.value for kind in Kind)
@@ -177,6 +179,7 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     "environment": _texts,
     "headers": _texts,
     "as_root": _switch,
+    "monitor": monitor.read_rules,
 }
 """How each key is read, but for those that say what is run. Raises ValueError."""
 
@@ -193,6 +196,8 @@ def what(kind: Kind, table: Mapping[str, Any], shell: bool) -> str | tuple[str, 
                 return _url(told)
             case Kind.CRON:
                 return _words(told)
+            case Kind.HEARTBEAT:
+                return _text(told, 200)
         return _program(told, table, shell)
     except ValueError as error:
         raise ValueError(f"{kind}: {error}") from None

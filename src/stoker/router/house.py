@@ -14,6 +14,7 @@ from stoker.router.figures import Figures
 from stoker.router.hub import Hub
 from stoker.router.keeper import Keeper
 from stoker.router.member import Member
+from stoker.router.monitors import Monitors
 from stoker.router.pool import Pool
 from stoker.router.roles import Roles
 from stoker.router.sampler import Sampler
@@ -37,6 +38,7 @@ class House:
     member: Member
     roles: Roles
     schedules: Schedules
+    monitors: Monitors
     audience: Audience
     hub: Hub
     admission: Admission

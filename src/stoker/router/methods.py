@@ -24,7 +24,7 @@ from stoker.model.errors import (
 )
 from stoker.model.job import Job, State, Submission, Submitted
 from stoker.model.request import Request
-from stoker.router import schedule_methods
+from stoker.router import monitor_methods, schedule_methods
 from stoker.router.explain import why
 from stoker.router.house import House
 from stoker.router.hub_methods import (
@@ -349,6 +349,9 @@ TABLE: dict[str, Method] = {
     "schedule_pause": Method(schedule_methods.OneSchedule, schedule_methods.schedule_pause),
     "schedule_resume": Method(schedule_methods.OneSchedule, schedule_methods.schedule_resume),
     "schedule_slots": Method(schedule_methods.Slots, schedule_methods.schedule_slots),
+    "monitors": Method(monitor_methods.Watched, monitor_methods.monitors),
+    "calendar": Method(monitor_methods.Span, monitor_methods.calendar),
+    "heartbeat": Method(monitor_methods.Heartbeat, monitor_methods.heartbeat),
     "pools": Method(Nothing, pools),
     "pool_set": Method(SetPool, pool_set, ("script",)),
     "stats": Method(Nothing, stats),

@@ -40,6 +40,7 @@ from stoker.router.hub import Hub
 from stoker.router.hub_pulse import JOBS, STATS
 from stoker.router.keeper import Keeper
 from stoker.router.member import Member
+from stoker.router.monitors import Monitors
 from stoker.router.nursery import Nursery
 from stoker.router.pool import Pool
 from stoker.router.roles import Roles
@@ -102,7 +103,11 @@ class Router:
             settings, store, self.pool, self.admission, self.roles, self.claimer.wake,
             lambda job, reason: methods.cancel(self.house, "job", methods.Cancel(job, reason)), self.nursery.new,
         )  # fmt: skip
-        self.keeper.on_look = self.schedules.look
+        self.monitors = Monitors(
+            settings, store, self.schedules, lambda: self.pool.commands,
+            lambda new: methods.stored(self.house, new), self.hub.push,
+        )  # fmt: skip
+        self.keeper.on_look = self._look
         self.figures = Figures(
             settings, store, self.clock, self.boot, self.pool, self.desk, self.claimer, self.tally, self.dispatcher
         )  # fmt: skip
@@ -120,6 +125,7 @@ class Router:
             self.member,
             self.roles,
             self.schedules,
+            self.monitors,
             self.audience,
             self.hub,
             self.admission,
@@ -162,6 +168,7 @@ class Router:
             listener.setblocking(False)
             self._servers.append(await _serve(loop, self, listener))
         await self.schedules.adopt(book)
+        self.monitors.look()
         self.keeper.start()
         self.sampler.start()
         self.claimer.wake()
@@ -259,10 +266,16 @@ class Router:
 
     def _claimed(self, jobs: list[Claimed], trust: Trust) -> None:
         """Jobs are ours to run."""
-        self.desk.begin(self.schedules.ticker.filled(jobs), trust)
+        self.desk.begin(self.monitors.filled(self.schedules.ticker.filled(jobs)), trust)
+        self.monitors.begun(jobs)
         if self.hub.pulses.wanted(JOBS):
             for job in jobs:
                 self.hub.pulses.job(job.id, State.RUNNING, job.command, job.user)
+
+    def _look(self) -> None:
+        """The daemon looks after itself."""
+        self.schedules.look()
+        self.monitors.look()
 
     def _room(self) -> None:
         """A slot came free, or a worker."""
@@ -276,6 +289,7 @@ class Router:
                 self.keeper.due_at(ending.run_at)
             if ending.run_at is not None or job.key is not None:
                 self.claimer.wake()
+        self.monitors.ended(batch)
         if self.hub.pulses.wanted(JOBS):
             for job, ending, _ in batch:
                 self.hub.pulses.job(job.id, ending.state, job.command, job.user)
@@ -321,6 +335,7 @@ class Router:
             self.roles.drain()
         self.nursery.leave()
         self.schedules.stop()
+        self.monitors.stop()
         await self.claimer.stop()
         self.dispatcher.leave()
         await self._wait_idle(grace)
@@ -332,6 +347,7 @@ class Router:
         self.nursery.stop()
         await self._until(lambda: not self.desk.busy, None, self._hurry)
         await self.schedules.stopped()
+        await self.monitors.stopped()
         await self.roles.stop(comes_back=self._restart)
         await self.keeper.stop()
         await self.sampler.stop()

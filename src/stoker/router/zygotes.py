@@ -19,6 +19,7 @@ from stoker.model.errors import AppError
 from stoker.run.zygote import Plan
 from stoker.schedule import files
 from stoker.settings import Settings
+from stoker.settings.fields import Monitors
 from stoker.wire.frames import FROM_ZYGOTE, Announce, Kill, Leave, Refused
 from stoker.wire.link import Link
 
@@ -71,6 +72,7 @@ class Zygote:
             self._settings.mode == "development",
             hooks=hook.programs(roles.on_acquired, roles.on_lost, roles.on_node_dead),
             crons=(self._settings.node, roles.names) if files.folder(self._settings).is_dir() else None,
+            alerts=self._settings.monitors != Monitors(),
         )
         with theirs:
             self._process = subprocess.Popen(

@@ -31,10 +31,11 @@ class Application:
 
     def __init__(
         self, targets: Sequence[str], root: Path, *, watch: bool = True, hooks: Sequence[hook.Program] = (),
-        crons: tuple[str, tuple[str, ...]] | None = None,
+        crons: tuple[str, tuple[str, ...]] | None = None, alerts: bool = False,
     ) -> None:  # fmt: skip
         self._watch = watch
         self._crons = crons
+        self._alerts = alerts
         self._hooks = tuple(hooks)
         self.targets = tuple(targets)
         self.root = root
@@ -71,12 +72,18 @@ class Application:
         self.seconds = time.monotonic() - begun
 
     def _scheduled(self) -> dict[str, Command[Any, Any]]:
-        """What schedule files run, where there are any."""
-        if self._crons is None:
-            return {}
-        from stoker.run import cron  # every fork would pay for what it loads
+        """What schedule files run, where there are any, and what tells of them, where they are watched."""
+        found: dict[str, Command[Any, Any]] = {}
+        # every fork would pay for what these load
+        if self._crons is not None:
+            from stoker.run import cron
 
-        return cron.commands(*self._crons)
+            found |= cron.commands(*self._crons)
+        if self._alerts:
+            from stoker.run import alerts
+
+            found |= alerts.commands()
+        return found
 
     def pools(self) -> tuple[PoolSpec, ...]:
         """The pools as the code declares them, one for each product. Raises :class:`AppError` when two places declare

@@ -65,6 +65,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Programs that the settings name as hooks."""
     crons: tuple[str, tuple[str, ...]] | None = None
     """Where there are schedule files: the name of this node, and the roles there are."""
+    alerts: bool = False
+    """Whether schedules are watched."""
 
 
 class ControlLine(NoAnswers):
@@ -253,7 +255,9 @@ def main(control: Channel, plan: Plan) -> int:
     process.become_subreaper()
     router = os.getppid()
     process.die_with_parent(router)  # while it imports it would not see its channel close
-    application = Application(plan.targets, Path(plan.root), watch=plan.watch, hooks=plan.hooks, crons=plan.crons)
+    application = Application(
+        plan.targets, Path(plan.root), watch=plan.watch, hooks=plan.hooks, crons=plan.crons, alerts=plan.alerts
+    )
     zygote = Zygote(control, plan, application)
     try:
         application.load()

@@ -26,7 +26,7 @@ from stoker.model.errors import RequestError, StoreError
 from stoker.model.job import Claimed, Submission
 from stoker.model.request import Request
 from stoker.model.schedule import Entry, is_ours
-from stoker.model.schedule_keys import Overlap
+from stoker.model.schedule_keys import Kind, Overlap
 from stoker.model.slot import Decided, Defined, Fate, Line, Standing, Tick
 from stoker.schedule import firing
 from stoker.schedule.owed import Gap, Owed, owed
@@ -122,6 +122,10 @@ class Ticker:
             self._step = self._clocks()
             self._aim()
 
+    def foresee(self, entries: Mapping[str, Entry]) -> None:
+        """What :meth:`set` will be given: jobs of these may begin before anything is ticked."""
+        self._entries = dict(entries)
+
     def look(self) -> None:
         """Notice that a clock was set, or that roles came or went. Cheap; to be called from time to time."""
         if self._stopped:
@@ -167,10 +171,13 @@ class Ticker:
 
     def ticks(self, entry: Entry) -> bool:
         """Whether this node fires its slots."""
-        return entry.active and entry.name in self._entries and self._house.holds(entry.role)
+        ours = entry.active and entry.kind is not Kind.HEARTBEAT and entry.name in self._entries
+        return ours and self._house.holds(entry.role)
 
     def submission(self, entry: Entry, slot: float | None, *, queue: bool = False) -> Submission:
         """The job for a slot, or for a run by hand. Raises RequestError."""
+        if entry.kind is Kind.HEARTBEAT:
+            raise RequestError(f"{entry.name!r} runs elsewhere, and says so with `stoker heartbeat`")
         spec = self._house.commands.get(entry.shown)
         return self._house.admit(
             firing.request(entry, slot, self._settings(), spec.timeout if spec else None, queue=queue)
@@ -193,7 +200,8 @@ class Ticker:
     def _aim(self) -> None:
         """Line up everything that this node ticks."""
         self._held = self._roles()
-        mine = [plan for plan in self._plans.values() if plan.entry.active and plan.entry.role in self._held]
+        fired = [plan for plan in self._plans.values() if plan.entry.active and plan.entry.kind is not Kind.HEARTBEAT]
+        mine = [plan for plan in fired if plan.entry.role in self._held]
         self._heap = [(plan.at, next(self._numbers), plan) for plan in mine if plan.aim()]
         heapq.heapify(self._heap)
         self._arm()

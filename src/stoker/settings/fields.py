@@ -31,6 +31,7 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
     """The table ``[web]``: the bridge to browsers."""
 
     listen: tuple[str, ...] = ()
+    native: tuple[str, ...] = ()
     auth: str = ""
     secret: str = ""
     origins: tuple[str, ...] = ()
@@ -77,6 +78,26 @@ class Schedules(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = "http://localhost"
     hosts: tuple[str, ...] = ()
     keep: float = 90 * 86400.0
+
+
+class Monitors(msgspec.Struct, frozen=True, kw_only=True):
+    """The table ``[monitors]``: whether schedules do what they should, and who is told."""
+
+    all: bool = False
+    margin: float = 300.0
+    longest: float = 0.0
+    failures: int = 1
+    remind: float = 86400.0
+    users: tuple[str, ...] = ()
+    webhook: str = ""
+    webhook_key: str = ""
+    mail_to: tuple[str, ...] = ()
+    mail_from: str = "stoker@localhost"
+    smtp: str = "smtp://localhost:25"
+    smtp_user: str = ""
+    smtp_password: str = ""
+    sentry: str = ""
+    hosts: tuple[str, ...] = ()
 
 
 PROFILES: Mapping[str, Mapping[str, Any]] = types.MappingProxyType(
@@ -130,6 +151,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stats: Stats = Stats()
     roles: Roles = Roles()
     schedules: Schedules = Schedules()
+    monitors: Monitors = Monitors()
 
     @property
     def folder(self) -> Path:
@@ -157,7 +179,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FIXED = frozenset({"root", "store", "socket", "listen", "prefix", "node", "log_file", "log_format", "log_level",
-                   "web.listen", "web.auth", "web.secret", "web.origins",
+                   "web.listen", "web.native", "web.auth", "web.secret", "web.origins",
                    "web.tick", "web.token_life", "web.max_streams", "roles.store", "schedules.by"})  # fmt: skip
 """Settings that only a restart changes."""
 
@@ -209,6 +231,7 @@ ABOUT: Mapping[str, str] = types.MappingProxyType(
         "products": "workers of products: the path of a products.json, or tables of options by product",
         "mode": "development: changed source is seen by the next job; production: only by a reload",
         "web.listen": "where browsers connect: http://host:port or a socket's path; none by default",
+        "web.native": "where browsers connect for streams alone, many thousands of them: http://host:port or a path",
         "web.auth": "who a browser's user is: module:function, called with each request",
         "web.secret": "key that signs tokens, 32 characters or more; if empty, one is made and kept in .stoker/web.key",
         "web.origins": "further origins (https://app.example.org) whose pages may use the bridge",
@@ -240,6 +263,21 @@ ABOUT: Mapping[str, str] = types.MappingProxyType(
         "schedules.base_url": "what addresses that begin with / are added to",
         "schedules.hosts": "hosts and networks (10.0.0.0/8) of the inside that addresses may lead to",
         "schedules.keep": "seconds that decided slots are kept",
+        "monitors.all": "true: every schedule is watched; else those whose entry has the key monitor",
+        "monitors.margin": "seconds after its slot that a run must have started in, or it is late",
+        "monitors.longest": "seconds after which a run takes too long; 0 for no alarm before its time limit",
+        "monitors.failures": "failed runs in a row that are an alarm",
+        "monitors.remind": "seconds until an alarm that goes on is told again; 0 for never",
+        "monitors.users": "users of the bridge whose tabs get the event alert",
+        "monitors.webhook": "address that alerts are sent to, as JSON",
+        "monitors.webhook_key": "key that signs them, as a reference: ${env:NAME}, ${file:PATH}, ${credential:NAME}",
+        "monitors.mail_to": "who gets alerts by e-mail",
+        "monitors.mail_from": "from whom these come",
+        "monitors.smtp": "the mail server: smtp://host:port, smtp+starttls:// or smtps://",
+        "monitors.smtp_user": "who we are there; nobody by default",
+        "monitors.smtp_password": "with which password, as a reference",
+        "monitors.sentry": "DSN of a Sentry project for check-ins and alerts, as a reference",
+        "monitors.hosts": "hosts and networks of the inside that the webhook and Sentry may be at",
     }
 )
 
@@ -247,7 +285,8 @@ SIZES = frozenset({"memory", "max_input", "max_output"})
 TIMES = frozenset({"grace", "kill_grace", "lease", "look", "keep_jobs", "keep_events", "start_delay",
                     "web.tick", "web.token_life", "web.keep", "stats.every", "stats.keep",
                     "roles.reap_after", "roles.claim_after",
-                    "schedules.timeout", "schedules.grace", "schedules.keep"})  # fmt: skip
+                    "schedules.timeout", "schedules.grace", "schedules.keep",
+                    "monitors.margin", "monitors.longest", "monitors.remind"})  # fmt: skip
 CHOICES = {"log_level": ("debug", "info", "warning", "error"), "log_format": ("text", "json"),
             "mode": ("development", "production"), "roles.policy": ("cover", "exclusive"),
             "schedules.by": ("daemon", "crontab"), "schedules.profile": tuple(PROFILES)}  # fmt: skip
@@ -270,11 +309,13 @@ LEAST: dict[str, float] = {
     "schedules.timeout": 1.0,
     "schedules.grace": 0.0,
     "schedules.keep": 3600.0,
+    "monitors.margin": 1.0,
+    "monitors.failures": 1,
 }
 
 
 TABLES: Mapping[str, type[msgspec.Struct]] = types.MappingProxyType(
-    {"web": Web, "stats": Stats, "roles": Roles, "schedules": Schedules}
+    {"web": Web, "stats": Stats, "roles": Roles, "schedules": Schedules, "monitors": Monitors}
 )
 
 

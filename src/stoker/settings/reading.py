@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -241,27 +241,30 @@ def _check_web(values: dict[str, Any], root: Path) -> None:
     """Where browsers connect: whole paths, and nothing open to the world by mistake."""
     if 0 < len(values.get("web.secret", "")) < SECRET_LEAST:
         raise SettingsError(f"web.secret: a key has {SECRET_LEAST} characters or more; leave it out to have one made")
-    places = []
-    for given in values.get("web.listen", ()):
+    for name in ("web.listen", "web.native"):
+        values[name] = tuple(_places(name, values, root))
+
+
+def _places(name: str, values: dict[str, Any], root: Path) -> Iterator[str]:
+    for given in values.get(name, ()):
         url = urlsplit(given)
         if url.scheme != "http":
             if "://" in given:
-                raise SettingsError(f"web.listen: {given!r} is neither http://host:port nor a path")
-            places.append(str(root / given))
+                raise SettingsError(f"{name}: {given!r} is neither http://host:port nor a path")
+            yield str(root / given)
             continue
         try:
             whole = url.hostname is not None and url.port is not None and url.path in ("", "/")
         except ValueError:
             whole = False
         if not whole:
-            raise SettingsError(f"web.listen: {given!r} is not http://host:port")
+            raise SettingsError(f"{name}: {given!r} is not http://host:port")
         if not is_loopback(url.hostname or "") and not values.get("web.auth"):
             raise SettingsError(
-                f"web.listen: {given} can be reached from other machines; set web.auth to a function that says who "
+                f"{name}: {given} can be reached from other machines; set web.auth to a function that says who "
                 "a browser's user is, or listen on 127.0.0.1"
             )
-        places.append(given.rstrip("/"))
-    values["web.listen"] = tuple(places)
+        yield given.rstrip("/")
 
 
 def _check_roles(values: dict[str, Any], root: Path) -> None:

@@ -59,16 +59,21 @@ class Bridge:
         """The ``socketio.AsyncServer``, for applications that emit by themselves; None without the extra."""
         most = settings.max_input + LINE_SLACK
         self.routes = self._routes(most)
+        self._hosts, self._most = hosts, most
+        self._app = self.guarded(self.routes)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asking: asyncio.Task[None] | None = None
+
+    def guarded(self, routes: list[BaseRoute]) -> Guard:
+        """These routes, behind the guard."""
         inner = Starlette(
-            routes=self.routes,
+            routes=routes,
             exception_handlers={
                 Refusal: refusal.on_error, StokerError: refusal.on_error, HTTPException: _not_found,
                 Exception: _mistake,
             },
         )  # fmt: skip
-        self._app = Guard(inner, hosts, settings.web.origins, most)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._asking: asyncio.Task[None] | None = None
+        return Guard(inner, self._hosts, self.settings.web.origins, self._most)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

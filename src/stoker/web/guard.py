@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stoker.settings import is_loopback
 from stoker.web.refusal import Refusal, answer, not_allowed
 
+LATER = "stoker.later"
+"""Where a handler leaves, in the scope, what is to be run after all of the application has returned."""
 LOCAL = ("localhost", "127.0.0.1", "::1")
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -67,6 +69,9 @@ class Guard:
             await _preflight(guarded)
             return
         await self._app(scope, receive, guarded)
+        later = scope.pop(LATER, None)
+        if later is not None:
+            await later(scope, receive, guarded)
 
     def _check(self, scope: Scope, headers: Headers, allowed: bool) -> None:
         self._check_host(headers.get("host", ""))

@@ -10,12 +10,13 @@ from typing import Any
 from stoker.model import ids
 from stoker.model.errors import DaemonError, RequestError
 from stoker.settings import Settings
+from stoker.web.audience import AudienceTopic
 from stoker.web.identity import Caller
 from stoker.web.ledger import Ledger
 from stoker.web.link import Link
 from stoker.web.refusal import Refusal, full
 from stoker.web.stream import Place, Stream
-from stoker.web.topics import BRIDGE, AudienceTopic, JobTopic, PulseTopic, Topic
+from stoker.web.topics import BRIDGE, JobTopic, PulseTopic, Topic
 from stoker.wire import messages
 
 AUDIENCE = "audience"

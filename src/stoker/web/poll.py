@@ -11,7 +11,7 @@ from starlette.responses import Response
 from stoker.web.hub import Hub
 from stoker.web.identity import Caller
 from stoker.web.refusal import Refusal
-from stoker.web.sse import asked_topics
+from stoker.web.sse import asked_topics, gone, hello
 from stoker.web.stream import Frame
 
 WAIT_MAX = 60.0
@@ -33,7 +33,9 @@ async def poll(request: Request, caller: Caller, hub: Hub) -> Response:
     wait = _seconds(query.get("wait", "25"))
     tabs = [tab for tab in query.get("tabs", "").split(",") if tab]
     stream = hub.open(caller, query.get("instance", ""), tabs, asked_topics(request), query.get("after", ""))
+    stream.wake = wake = asyncio.Event()
     loop = asyncio.get_running_loop()
+    leaving = loop.create_task(gone(request.receive, stream))
     try:
         found = await stream.prepare(wait)
         end = loop.time() + wait
@@ -42,11 +44,16 @@ async def poll(request: Request, caller: Caller, hub: Hub) -> Response:
                 found.append(frame)
                 if len(found) >= EVENTS_MAX:
                     break
-            if found or stream.farewell is not None or not await _woken(stream.wake, end - loop.time()):
+            if found or stream.farewell is not None or not await _woken(wake, end - loop.time()):
                 break
     finally:
-        loop.call_later(LINGER, hub.close, stream)
-    data = {"stream": stream.id, "cursor": stream.cursor(), "events": [as_object(frame) for frame in found]}
+        leaving.cancel()
+        loop.call_later(0 if stream.farewell == "gone" else LINGER, hub.close, stream)
+    begun = hello(stream, hub.settings.web.tick)
+    data = {
+        "stream": stream.id, "user": begun["user"], "expires": begun["expires"], "cursor": stream.cursor(),
+        "events": [as_object(frame) for frame in found],
+    }  # fmt: skip
     return Response(msgspec.json.encode(data), media_type="application/json")
 
 

@@ -17,28 +17,32 @@ from stoker.model.errors import SettingsError
 from stoker.settings import Settings
 from stoker.web.app import Bridge, bridge
 from stoker.web.auth import Authenticate
+from stoker.web.line import CONNECTION
 
 HEAD_WITHIN = 10.0
 """Seconds that the head of a request may take to arrive."""
-UNREAD_WITHIN = 10_000
-"""Milliseconds that what was sent may stay unread; then the kernel ends the connection."""
 LEAVE_WITHIN = 4.0
 """Seconds that requests under way have when the server is stopped."""
 HEAD_MAX = 64 << 10
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1, with time limits where uvicorn has none: a head that never ends, and a browser that never reads what
-    was left for it."""
+    """HTTP/1.1, with what uvicorn has not: a time limit for the head of a request, word of a browser that has gone
+    without a task that waits for it, and an end for one that does not read (:class:`stoker.web.line.Line`)."""
 
     _timer: asyncio.TimerHandle | None = None
+    _on_lost: Callable[[], None] | None = None
+
+    def when_lost(self, call: Callable[[], None]) -> None:
+        self._on_lost = call
+
+    def abort(self) -> None:
+        self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        sock = transport.get_extra_info("socket")
-        if sock.family != socket.AF_UNIX:
-            # also of one that was closed, and still has something to be read
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_WITHIN)
+        # what an application finds as scope["state"], also of a WebSocket on this connection
+        self.app_state = {**self.app_state, CONNECTION: self}
         self._arm()
 
     def data_received(self, data: bytes) -> None:
@@ -50,6 +54,8 @@ class Protocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        if self._on_lost is not None:
+            self._on_lost()
         super().connection_lost(exc)
 
     def _arm(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -11,9 +10,11 @@ from collections.abc import Callable
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from stoker.web.guard import LATER
 from stoker.web.hub import AUDIENCE, Hub
+from stoker.web.line import Carrier, line
 from stoker.web.stream import BATCH, Frame, Stream
 from stoker.web.topics import Told
 
@@ -60,6 +61,17 @@ def hello(stream: Stream, tick: float) -> dict[str, object]:
     }
 
 
+async def opening(stream: Stream, tick: float) -> list[Frame]:
+    """``hello``, and what is refused at once."""
+    early = await stream.prepare(HELLO_WITHIN)
+    return [Frame("hello", msgspec.json.encode(hello(stream, tick)), stream.cursor() or None), *early]
+
+
+def bye(reason: str) -> Frame:
+    """The last word."""
+    return Frame("bye", msgspec.json.encode({"reason": reason}), None)
+
+
 class EventStream(Response):
     """The response; it lasts until the browser goes, is too slow, or is told to go."""
 
@@ -72,23 +84,52 @@ class EventStream(Response):
         self._encode: Encode = encode_plain if plain else encode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Leave it to the guard to run the stream: all that lies between it and here is needed no more, and would be
+        kept in memory for as long as the stream lasts."""
+        scope[LATER] = self.run
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         stream = self._stream
-        leaving = asyncio.get_running_loop().create_task(_gone(receive, stream))
-        headers = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
+        connection, leaving = line(scope), None
+        if isinstance(connection, Carrier):
+            await self._hand_over(connection, send)
+            return
+        if connection is not None:
+            connection.when_lost(lambda: stream.close("gone"))
+        else:
+            leaving = asyncio.get_running_loop().create_task(gone(receive, stream))
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            with contextlib.suppress(TimeoutError, OSError):
-                await self._live(send)
+            await send(self._start())
+            if scope["method"] == "HEAD":
+                await send({"type": "http.response.body", "body": b""})
+                return
+            await self._live(send)
+        except TimeoutError:
+            if connection is not None:
+                connection.abort()
+        except OSError:
+            pass  # gone, as some servers tell it
         finally:
-            leaving.cancel()
+            if leaving is not None:
+                leaving.cancel()
             self._hub.close(stream)
+
+    async def _hand_over(self, connection: Carrier, send: Send) -> None:
+        try:
+            await send(self._start())
+        except BaseException:
+            self._hub.close(self._stream)
+            raise
+        connection.carry(self._stream, plain=self._plain)
+
+    def _start(self) -> Message:
+        headers = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
+        return {"type": "http.response.start", "status": 200, "headers": headers}
 
     async def _live(self, send: Send) -> None:
         stream, tick = self._stream, self._hub.settings.web.tick
         if not self._plain:
-            early = await stream.prepare(HELLO_WITHIN)
-            begin = Frame("hello", msgspec.json.encode(hello(stream, tick)), stream.cursor() or None)
-            await self._write(send, _retry() + b"".join(map(encode, (begin, *early))))
+            await self._write(send, retry() + b"".join(map(encode, await opening(stream, tick))))
         while not await self._tell(send):
             try:
                 async with asyncio.timeout(tick):
@@ -101,7 +142,7 @@ class EventStream(Response):
         stream, data = self._stream, bytearray()
         async for frame in stream.frames():
             if self._plain and not self._told:
-                data += _retry()
+                data += retry()
                 self._told = True
             data += self._encode(frame)
             if len(data) > BATCH:
@@ -111,8 +152,8 @@ class EventStream(Response):
                     break
         ended = stream.farewell is not None or (self._plain and not stream.places)
         if stream.farewell is not None:
-            data += _retry()
-            data += encode(Frame("bye", msgspec.json.encode({"reason": stream.farewell}), None))
+            data += retry()
+            data += encode(bye(stream.farewell))
         if data:
             await self._write(send, bytes(data), more=not ended)
         return ended
@@ -124,12 +165,12 @@ class EventStream(Response):
         self._stream.busy = False
 
 
-def _retry() -> bytes:
+def retry() -> bytes:
     """A line of the event that follows."""
     return b"retry: %d\n" % random.randint(*RETRY)
 
 
-async def _gone(receive: Receive, stream: Stream) -> None:
+async def gone(receive: Receive, stream: Stream) -> None:
     """Notice at once that the browser has left."""
     while (await receive())["type"] != "http.disconnect":
         pass

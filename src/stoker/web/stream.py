@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -65,6 +65,8 @@ class Stream:
     """Fed by topics, emptied by the one task that writes to the browser. Nothing is queued here: what was not told yet
     is in the topics' rings, or still where it is kept."""
 
+    __slots__ = ("busy", "caller", "farewell", "id", "instance", "places", "tabs", "until", "wake")
+
     def __init__(self, caller: Caller, instance: str, tabs: tuple[str, ...] = ()) -> None:
         self.id = secrets.token_urlsafe(16)
         self.caller = caller
@@ -111,6 +113,17 @@ class Stream:
                 async for frame in self._guarded(name, place, self._advance(name, place)):
                     yield frame
 
+    def at_hand(self) -> Iterator[Frame]:
+        """What there is to tell now, as far as nobody has to be asked for it; see :attr:`asks`."""
+        for name, place in list(self.places.items()):
+            while place.joined and not place.behind and place.number is not None and self.places.get(name) is place:
+                yield from self._read(name, place)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a topic must still be taken up, or is behind its ring: :meth:`frames` goes on there."""
+        return any(not place.joined or place.behind for place in self.places.values())
+
     async def _take_up(self, name: str, place: Place) -> AsyncIterator[Frame]:
         if not place.joined and self.places.get(name) is place:
             async for frame in self._guarded(name, place, self._join(name, place)):
@@ -153,6 +166,10 @@ class Stream:
                 yield Frame("message", entry.body, self.cursor())
             place.topic.caught_up(place)
             return
+        for frame in self._read(name, place):
+            yield frame
+
+    def _read(self, name: str, place: Place) -> Iterator[Frame]:
         for entry in place.topic.read(place):
             if entry.offset is not None:
                 if place.offset is not None and entry.offset <= place.offset:

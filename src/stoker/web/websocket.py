@@ -14,11 +14,11 @@ from stoker.web import refusal
 from stoker.web.auth import Auth
 from stoker.web.calls import Calls
 from stoker.web.hub import Hub
-from stoker.web.identity import Caller
+from stoker.web.line import line
 from stoker.web.link import compact
 from stoker.web.refusal import Refusal
 from stoker.web.rest import cursor
-from stoker.web.sse import HELLO_WITHIN, WRITE_WITHIN, hello
+from stoker.web.sse import WRITE_WITHIN, bye, opening
 from stoker.web.stream import Frame, Stream
 
 PROTOCOL = "stoker"
@@ -51,12 +51,36 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
         return self.topic or f"job:{self.job}"
 
 
-def change(hub: Hub, stream: Stream, method: str, wanted: Wanted) -> Any:
-    """Carry a topic more or less, as ``subscribe`` or ``unsubscribe`` says; the answer to it."""
+def change(hub: Hub, stream: Stream, method: str, params: msgspec.Raw) -> Any:
+    """Carry a topic more or less, as ``subscribe`` or ``unsubscribe`` says; the answer to it. Raises
+    :class:`ProtocolError` or :class:`Refusal`."""
+    try:
+        wanted = msgspec.json.decode(params, type=Wanted)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"wrong parameters: {error}") from None
     if method == "unsubscribe":
         return hub.drop(stream, wanted.name)
     hub.carry(stream, wanted.name, cursor(wanted.name, wanted.after))
     return {"topic": wanted.name}
+
+
+def text(frame: Frame) -> str:
+    """A frame as a message."""
+    kind = "event" if frame.kind == "message" else frame.kind
+    return f'{{"type":"{kind}",{frame.body[1:].decode()}'
+
+
+def read_said(text: str) -> Said:
+    """What a browser sent, if it is something. Raises :class:`ProtocolError` or :class:`PayloadTooLarge`."""
+    try:
+        return msgspec.json.decode(compact(text.encode()), type=Said)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"not a message: {error}") from None
+
+
+def refused(id: int | str | None, error: StokerError | Refusal) -> str:
+    """The message that tells of an error."""
+    return msgspec.json.encode({"type": "error", "id": id, "code": error.code, "message": error.message}).decode()
 
 
 class Sockets:
@@ -65,20 +89,31 @@ class Sockets:
     def __init__(self, auth: Auth, hub: Hub, calls: Calls) -> None:
         self._auth, self._hub, self._calls = auth, hub, calls
 
-    async def serve(self, socket: WebSocket) -> None:
+    async def open(self, socket: WebSocket) -> Stream | None:
+        """A stream for it; None when it was refused."""
         try:
             caller = await self._auth.caller(socket, ticket=True)
             query = socket.query_params
             tabs = [tab for tab in query.get("tabs", "").split(",") if tab]
             topics = [topic for topic in query.get("topics", "").split(",") if topic]
-            stream = self._hub.open(caller, query.get("instance", ""), tabs, topics, query.get("after", ""))
+            return self._hub.open(caller, query.get("instance", ""), tabs, topics, query.get("after", ""))
         except Refusal as error:
             await socket.send_denial_response(refusal.answer(error))
+            return None
+
+    async def serve(self, socket: WebSocket) -> None:
+        stream = await self.open(socket)
+        if stream is None:
             return
         try:
             await socket.accept(PROTOCOL if PROTOCOL in socket.scope.get("subprotocols", ()) else None)
-            with contextlib.suppress(TimeoutError, WebSocketDisconnect, OSError):
-                await Talk(socket, caller, stream, self._hub, self._calls).run()
+            await Talk(socket, stream, self._hub, self._calls).run()
+        except TimeoutError:
+            connection = line(socket.scope)
+            if connection is not None:
+                connection.abort()
+        except (WebSocketDisconnect, OSError):
+            pass  # gone
         finally:
             self._hub.close(stream)
 
@@ -86,8 +121,8 @@ class Sockets:
 class Talk:
     """One open socket."""
 
-    def __init__(self, socket: WebSocket, caller: Caller, stream: Stream, hub: Hub, calls: Calls) -> None:
-        self._socket, self._caller, self._stream = socket, caller, stream
+    def __init__(self, socket: WebSocket, stream: Stream, hub: Hub, calls: Calls) -> None:
+        self._socket, self._stream = socket, stream
         self._hub, self._calls = hub, calls
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -103,15 +138,13 @@ class Talk:
 
     async def _tell(self) -> None:
         stream, tick = self._stream, self._hub.settings.web.tick
-        early = await stream.prepare(HELLO_WITHIN)
-        await self._send(Frame("hello", msgspec.json.encode(hello(stream, tick)), None))
-        for frame in early:
+        for frame in await opening(stream, tick):
             await self._send(frame)
         while True:
             async for frame in stream.frames():
                 await self._send(frame)
             if stream.farewell is not None:
-                await self._send(Frame("bye", msgspec.json.encode({"reason": stream.farewell}), None))
+                await self._send(bye(stream.farewell))
                 await self._socket.close(1001, stream.farewell)
                 return
             try:
@@ -121,8 +154,7 @@ class Talk:
                 await self._write(PING)
 
     async def _send(self, frame: Frame) -> None:
-        kind = "event" if frame.kind == "message" else frame.kind
-        await self._write(f'{{"type":"{kind}",{frame.body[1:].decode()}')
+        await self._write(text(frame))
 
     async def _write(self, text: str) -> None:
         self._stream.busy = True
@@ -143,7 +175,7 @@ class Talk:
     async def _hear(self, text: str) -> None:
         id: int | str | None = None
         try:
-            said = _read(text)
+            said = read_said(text)
             if said.type == "ping":
                 return
             id = said.id
@@ -171,21 +203,9 @@ class Talk:
 
     async def _answer(self, said: Said) -> Any:
         if said.method in ("subscribe", "unsubscribe"):
-            try:
-                wanted = msgspec.json.decode(said.params, type=Wanted)
-            except msgspec.ValidationError as error:
-                raise ProtocolError(f"wrong parameters: {error}") from None
-            return change(self._hub, self._stream, said.method, wanted)
-        who = self._caller.identity
+            return change(self._hub, self._stream, said.method, said.params)
+        who = self._stream.caller.identity
         return await self._calls.call(who, said.method, said.params, instance=self._stream.instance, wait=said.wait)
 
     async def _reply(self, id: int | str | None, error: StokerError | Refusal) -> None:
-        told = {"type": "error", "id": id, "code": error.code, "message": error.message}
-        await self._write(msgspec.json.encode(told).decode())
-
-
-def _read(text: str) -> Said:
-    try:
-        return msgspec.json.decode(compact(text.encode()), type=Said)
-    except msgspec.ValidationError as error:
-        raise ProtocolError(f"not a message: {error}") from None
+        await self._write(refused(id, error))

@@ -181,7 +181,7 @@ def test_what_is_wrong_with_an_entry_is_said_with_its_line_and_name(
     ("text", "place"),
     [
         ('[\n {"name": tru}]', ":2:11: is not JSON"),
-        ("[{}, 2", "an entry is an object"),
+        ("[{}, 2", "exactly one of"),
         ("[", ":1:2: is not JSON"),
         ("[]]", ":1:3: is not JSON"),
         ('[{"name": "a", "name": "b"}]', ":1: the key 'name' is there twice"),

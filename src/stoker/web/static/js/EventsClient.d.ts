@@ -29,7 +29,7 @@ export interface Subscription {
 export interface EventsClientOptions {
   /** Whose page this is: in a browser where two people work, each has a line of their own. */
   user?: string;
-  /** Sent as a bearer; without one the browser's cookie speaks. */
+  /** Sent as a bearer; without one the browser's cookie speaks. Give `user`, too, or each tab has its own line. */
   token?: string;
   /** Use this way to share a line, or a lesser one. */
   share?: Share;

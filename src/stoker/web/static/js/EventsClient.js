@@ -24,8 +24,10 @@ export { Job, JobFailed, StokerError };
 /** @typedef {import("./types").State} State */
 /** @typedef {import("./subscriptions.js").Subscription} Subscription */
 
-const TRIES = 4;
 /** How often a job is submitted, when the server does not answer. */
+const TRIES = 4;
+/** Milliseconds; where no lock says that this tab lives, it says so itself. */
+const ALIVE_EVERY = 30_000;
 
 export class EventsClient extends EventTarget {
   /** @type {EventsClient | null} */
@@ -52,7 +54,8 @@ export class EventsClient extends EventTarget {
   /**
    * @param {object} [options]
    * @param {string} [options.user] whose page this is: in a browser where two people work, each has a line of their own
-   * @param {string} [options.token] sent as a bearer; without one the browser's cookie speaks
+   * @param {string} [options.token] sent as a bearer; without one the browser's cookie speaks. Tabs with a token share
+   *   a line only where `user` says whose it is
    * @param {import("./types").Share} [options.share] use this way to share a line, or a lesser one; `?push=` in the
    *   page's address says the same
    */
@@ -63,7 +66,7 @@ export class EventsClient extends EventTarget {
     this.#user = user;
     this.#http = new Http(BASE, token);
     this.#log = makeLog(`tab ${this.instance.slice(0, 4)}`);
-    const least = share ?? new URLSearchParams(location.search).get("push");
+    const least = token && !user ? "tab" : (share ?? new URLSearchParams(location.search).get("push"));
     const ways = shares();
     this.#shares = ways.slice(Math.max(0, ways.findIndex((way) => way === least)));
     this.#alive = this.#live();
@@ -72,6 +75,7 @@ export class EventsClient extends EventTarget {
     for (const moment of ["online", "pageshow"]) addEventListener(moment, this.#wake);
     addEventListener("pagehide", this.#leave);
     document.addEventListener("visibilitychange", this.#look);
+    if (!navigator.locks) setInterval(() => this.#post("alive"), ALIVE_EVERY);
     this.#open();
   }
 
@@ -256,7 +260,7 @@ export class EventsClient extends EventTarget {
     });
   }
 
-  /** @param {"bye" | "wake" | "signout"} type */
+  /** @param {"bye" | "wake" | "signout" | "alive"} type */
   #post(type) {
     this.#link?.post({ type, tab: this.instance });
   }

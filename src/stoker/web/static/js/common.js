@@ -1,10 +1,10 @@
 /** What every module needs: the version, ids, a log, handlers, and waiting. */
 
-export const VERSION = "0.1.0";
 /** Tabs and workers of two versions never talk to each other: it is part of every name that they share. */
+export const VERSION = "0.1.0";
 
-export const BASE = import.meta.url.slice(0, import.meta.url.lastIndexOf("/js/") + 1);
 /** Where the bridge is mounted: these modules lie in its folder `js`. */
+export const BASE = import.meta.url.slice(0, import.meta.url.lastIndexOf("/js/") + 1);
 
 /**
  * An id that nobody guesses, 32 hexadecimal digits. Works on plain `http://` too, where `crypto.randomUUID` is missing.

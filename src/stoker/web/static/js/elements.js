@@ -13,10 +13,10 @@ import { EventsClient } from "./EventsClient.js";
 
 /** @typedef {import("./types").StokerEvent} StokerEvent */
 
-const FLUSH_EVERY = 50;
 /** Milliseconds between changes of the page, however fast a job speaks. */
-const NEAR = 8;
+const FLUSH_EVERY = 50;
 /** Pixels from the bottom at which somebody reads along. */
+const NEAR = 8;
 
 const LOOK = new CSSStyleSheet();
 LOOK.replaceSync(`
@@ -102,7 +102,11 @@ class JobElement extends HTMLElement {
     const id = this.getAttribute("job");
     if (!id) return;
     this.begin();
-    this.#subscription = this.#client.subscribe(id, (event) => this.#take(id, event));
+    try {
+      this.#subscription = this.#client.subscribe(id, (event) => this.#take(id, event));
+    } catch {
+      return this.#take(id, { topic: "", event: "end", data: {}, cursor: "" }); // it can be no job's id
+    }
     this.#record(id).then((record) => record && this.#begun(record));
   }
 

@@ -9,8 +9,8 @@ import { AUDIENCE } from "./wire.js";
 /** @typedef {import("./types").ToHub} ToHub */
 /** @typedef {import("./types").ToTab} ToTab */
 
-const ALIVE_WITHIN = 150_000;
 /** Milliseconds; browsers let a hidden tab run once a minute, so a tab is given up only after two missed turns. */
+const ALIVE_WITHIN = 150_000;
 const LOOK_EVERY = 30_000;
 
 /**
@@ -97,7 +97,7 @@ export class Hub {
 
   /** @param {Extract<ToHub, {type: "want"}>} wish */
   #grant({ tab: id, n, topics, from, visible, token, locked }) {
-    if (token) this.#http.token = token;
+    if (token) this.#compare(token, id);
     const known = this.#tabs.has(id);
     this.#tabs.set(id, { topics: new Set(topics), visible, locked, seen: Date.now() });
     if (!known) this.#attach(id, locked);
@@ -108,6 +108,17 @@ export class Hub {
     this.#send({ type: "granted", n, cursors: places }, [id]);
     this.#send({ type: "state", ...this.#state }, [id]);
     this.#connect();
+  }
+
+  /**
+   * A page may come with a token that is older than the one that was renewed here.
+   *
+   * @param {string} token
+   * @param {string} tab
+   */
+  #compare(token, tab) {
+    if (this.#http.token === "" || this.#state.state === "unauthorized") this.#http.token = token;
+    else if (token !== this.#http.token) this.#send({ type: "token", token: this.#http.token }, [tab]);
   }
 
   /** A new wish is a good moment: for the first try, or for the next one. */

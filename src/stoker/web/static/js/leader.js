@@ -11,10 +11,10 @@ import { Hub } from "./hub.js";
 /** @typedef {import("./types").ToHub} ToHub */
 /** @typedef {import("./types").ToTab} ToTab */
 
-const GATHER = 20;
 /** Milliseconds that a new leader waits for the wishes of the others before it connects. */
-const HIDDEN_FOR = 30_000;
+const GATHER = 20;
 /** A leader that nobody has looked at for so long hands over to a tab that somebody does: browsers slow it down. */
+const HIDDEN_FOR = 30_000;
 const BEAT = 1_000;
 const SILENT_BEATS = 3;
 
@@ -32,6 +32,7 @@ export class LeaderLink {
   /** @type {Hub | null} there while this tab leads */
   #hub = null;
   #leader = "";
+  #term = 0;
   #hidden = 0;
   #channel;
   #election;
@@ -90,8 +91,6 @@ export class LeaderLink {
     this.#parts.opened();
   }
 
-  #term = 0;
-
   /** @param {number} term */
   #lead(term) {
     this.#term = term;
@@ -136,9 +135,11 @@ export class LeaderLink {
 
   #handOver() {
     const tab = this.#hub?.visibleTab;
-    if (tab === undefined || tab === this.#parts.tab) return this.#seen();
-    this.#parts.log("handing over", { tab });
-    this.#say({ kind: "take", tab });
+    if (tab !== undefined && tab !== this.#parts.tab) {
+      this.#parts.log("handing over", { tab });
+      this.#say({ kind: "take", tab });
+    }
+    this.#seen(); // and again, should it not be taken
   }
 }
 

@@ -31,8 +31,8 @@ import { LeaderLink } from "./leader.js";
  */
 
 const WELCOME_WITHIN = 10_000;
-const ASK_EVERY = 2_000;
 /** Milliseconds between questions whether the worker is alive, where its lock cannot tell. */
+const ASK_EVERY = 2_000;
 
 /** What this browser offers, the best first. @returns {Share[]} */
 export function shares() {

@@ -8,25 +8,25 @@
 
 import { Pause, jitter } from "./common.js";
 import { StokerError } from "./rest.js";
-import { formatCursors, frames, isAfter, parseCursors } from "./wire.js";
+import { formatCursors, frames, isAfter, parseCursors, placeOf } from "./wire.js";
 
 /** @typedef {import("./types").ServerEvent} ServerEvent */
 /** @typedef {import("./types").State} State */
 /** @typedef {import("./rest.js").Http} Http */
 
-const HELLO_WITHIN = 3_000;
 /** Milliseconds; without a word for so long, something on the way is holding the stream back. */
-const POLL_WAIT = 25;
+const HELLO_WITHIN = 3_000;
 /** Seconds that the bridge may keep a question that it has no news for. */
-const POLL_FOR = 10_000;
+const POLL_WAIT = 25;
 /** Milliseconds of polling before a stream is tried again, for it may have been a slow server; doubles each time. */
+const POLL_FOR = 10_000;
 const POLL_FOR_MOST = 600_000;
-const SILENT_TICKS = 2.5;
 /** A stream that misses so many signs of life is dead. */
-const IN_URL = 40;
+const SILENT_TICKS = 2.5;
 /** So many topics are told in the address of a request; the others once the stream stands. */
-const RENEW_AT = 0.8;
+const IN_URL = 40;
 /** The part of a credential's life after which a new one is asked for. */
+const RENEW_AT = 0.8;
 
 const ANEW = "the topics have changed";
 const BUFFERED = "no word from the server: a proxy may be buffering";
@@ -273,13 +273,25 @@ class Connection {
     this.#telling = true;
     try {
       for (let change = this.#change(); change !== null; change = this.#change()) {
-        await this.#http.request("POST", `events/${this.#id}`, change, this.#control.signal);
+        const told = this.#http.request("POST", `events/${this.#id}`, change, this.#control.signal);
+        await told.catch((error) => this.#refuse(change.subscribe, error));
       }
     } catch (error) {
       this.end(error); // what the server knows now is uncertain; a new connection says it all
     } finally {
       this.#telling = false;
     }
+  }
+
+  /**
+   * What is refused for what it is, too many topics say, would be refused again; the others go on without it.
+   *
+   * @param {{topic: string}[]} topics
+   * @param {unknown} error
+   */
+  #refuse(topics, error) {
+    if (!(error instanceof StokerError) || error.status !== 422) throw error;
+    for (const { topic } of topics) this.#hear("end", "", { topic, reason: error.message });
   }
 
   /** What the server does not know yet; from here on it counts as told. */
@@ -318,7 +330,7 @@ class Connection {
    */
   #hear(type, cursors, data) {
     if (type === "end") this.#carried.delete(data.topic);
-    if (type !== "hello") return this.#take({ ...data, type, cursor: place(type, data, cursors) });
+    if (type !== "hello") return this.#take({ ...data, type, cursor: placeOf(type, data, cursors) });
     this.#id = data.stream;
     this.#tick = data.tick ?? this.#tick;
     this.greeted = true;
@@ -326,18 +338,4 @@ class Connection {
     this.#take({ polled: false, ...data, type, cursors: parseCursors(cursors) });
     if (!this.#polled) this.tell();
   }
-}
-
-/**
- * The cursor of one event, from its offset and the epoch in the cursors that came with it.
- *
- * @param {string} type
- * @param {{topic: string, offset?: number | null}} event
- * @param {string} cursors
- * @returns {string} "" for what has no place
- */
-function place(type, { topic, offset }, cursors) {
-  const told = parseCursors(cursors).get(topic) ?? "";
-  if (offset === undefined || offset === null) return type === "reset" ? told : "";
-  return told.slice(0, told.lastIndexOf(".") + 1) + offset;
 }

@@ -5,21 +5,25 @@
  * of several topics are written `topic@cursor,topic@cursor`.
  */
 
-export const AUDIENCE = "audience";
 /** The topic of what is pushed to people, rather than said by a job. */
+export const AUDIENCE = "audience";
 
 const PULSES = new Set(["jobs", "sys-stats"]);
 
 /**
- * The topic that a text means: one of the fixed ones, or a job's by its id, which may have `command:` in front, and
- * hyphens.
+ * The topic that a text means: one of the fixed ones, or a job's by its id, which may have `command:` in front, or be a
+ * UUID with its hyphens.
  *
  * @param {string} text
  * @returns {string}
+ * @throws {RangeError} when it can be neither; one wrong topic would cost the others of its stream
  */
 export function topicOf(text) {
   if (text === AUDIENCE || PULSES.has(text)) return text;
-  return `job:${text.replace(/^(job|command):/, "").replaceAll("-", "")}`;
+  const bare = text.replace(/^(job|command):/, "");
+  const id = /^\w{8}(-\w{4}){3}-\w{12}$/.test(bare) ? bare.replaceAll("-", "") : bare;
+  if (!/^[a-z0-9-]{1,64}$/.test(id)) throw new RangeError(`${text} is neither a topic nor a job's id`);
+  return `job:${id}`;
 }
 
 /**
@@ -39,6 +43,20 @@ export function formatCursors(cursors) {
 export function parseCursors(text) {
   const pairs = text.split(",").filter((part) => part.includes("@"));
   return new Map(pairs.map((part) => /** @type {[string, string]} */ (part.split("@", 2))));
+}
+
+/**
+ * The cursor of one event, from its offset and the epoch in the cursors that came with it.
+ *
+ * @param {string} type
+ * @param {{topic: string, offset?: number | null}} event
+ * @param {string} cursors
+ * @returns {string} "" for what has no place
+ */
+export function placeOf(type, { topic, offset }, cursors) {
+  const told = parseCursors(cursors).get(topic) ?? "";
+  if (offset === undefined || offset === null) return type === "reset" ? told : "";
+  return told.slice(0, told.lastIndexOf(".") + 1) + offset;
 }
 
 /**
