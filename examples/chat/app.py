@@ -106,13 +106,13 @@ async def login(request: Request) -> Response:
         raise HTTPException(413, "that is no login")
     form = parse_qs((await request.body()).decode("utf-8", "replace"))
     user, password = (form.get(name, [""])[0] for name in ("user", "password"))
-    cookie = await asyncio.to_thread(logins.sign_in, user, password)
-    if cookie is None:
+    if not logins.knows(user, password):
         refused = page("login", problem="That is not the password; after five tries there is a pause of a minute.")
         refused.status_code = 403
         return refused
     response = RedirectResponse("/", 303)
     secure = request.url.scheme == "https"
+    cookie = await asyncio.to_thread(logins.sign_in, user)
     response.set_cookie(COOKIE, cookie, max_age=LIFE, httponly=True, samesite="strict", secure=secure)
     return response
 

@@ -8,6 +8,7 @@ The users and their documents are those of the chat. Who somebody is, Django's s
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -54,7 +55,7 @@ def who(request: HTTPConnection) -> Identity | None:
     """All that Stoker has to know: Django keeps its sessions where they can be looked up, and ended."""
     key = request.cookies.get(settings.SESSION_COOKIE_NAME)
     user = SessionStore(key).get("user") if key else None
-    return Identity(user, session=str(key)[:16]) if user else None
+    return Identity(user, session=hashlib.sha256(str(key).encode()).hexdigest()[:16]) if user else None
 
 
 def shown(request: HttpRequest, **more: Any) -> HttpResponse:
@@ -70,7 +71,7 @@ def front(request: HttpRequest) -> HttpResponse:
         return shown(request, job=request.GET.get("job", ""))
     if user is None:
         name, password = request.POST.get("user", ""), request.POST.get("password", "")
-        if logins.sign_in(name, password) is None:
+        if not logins.knows(name, password):
             return shown(request, problem="That is not the password.")
         request.session.cycle_key()
         request.session["user"] = name

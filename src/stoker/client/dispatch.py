@@ -22,7 +22,15 @@ from stoker.client.dispatch_line import AsyncDispatchLine
 from stoker.client.errand import TRY_ELSEWHERE, Dispatched, Errand, pack_call, pack_payload
 from stoker.client.sync import Client
 from stoker.model.command import Command
-from stoker.model.errors import DispatchTimeout, NotAllowed, NoWorker, StokerError, UnknownCommand
+from stoker.model.errors import (
+    DaemonError,
+    DispatchTimeout,
+    NotAllowed,
+    NoWorker,
+    StokerError,
+    UnknownCommand,
+    WorkerLost,
+)
 from stoker.model.product import Catalog, no_action, registered
 from stoker.settings import Settings
 from stoker.wire import board
@@ -128,9 +136,9 @@ class Dispatcher:
             raise NoWorker(f"no worker of {errand.product} lives")
 
     def _sent(self, errand: Errand) -> Dispatched[Any]:
-        with self._client.line() as line:
+        with _on_its_way(errand) as sent, self._client.line() as line:
             line.tell(errand.line(), errand.fds)
-            errand.sent()
+            sent()
             left = errand.left
             until = None if left is None else time.monotonic() + left + PATIENCE
             answer, fds = line.result(errand.job, until)
@@ -140,8 +148,9 @@ class Dispatcher:
         line = await self._line()
         left = errand.left
         try:
-            async with asyncio.timeout(None if left is None else left + PATIENCE):
-                answer, fds = await line.ask(errand.line(), errand.fds, errand.job, errand.sent)
+            with _on_its_way(errand) as sent:
+                async with asyncio.timeout(None if left is None else left + PATIENCE):
+                    answer, fds = await line.ask(errand.line(), errand.fds, errand.job, sent)
         except TimeoutError:
             raise DispatchTimeout(f"{errand.name} was not done in time") from None
         return errand.read(answer, fds)
@@ -170,6 +179,25 @@ class Dispatcher:
             errand.done()
             raise
         errand.done()
+
+
+@contextlib.contextmanager
+def _on_its_way(errand: Errand) -> Iterator[Callable[[], None]]:
+    """What is called here says that it was sent. A daemon that is lost from then on may have had a worker at it, which
+    is another thing than that nobody took it."""
+    out = False
+
+    def sent() -> None:
+        nonlocal out
+        out = True
+        errand.sent()
+
+    try:
+        yield sent
+    except DaemonError as error:
+        if not out:
+            raise
+        raise WorkerLost(f"the daemon was lost before it answered: {error.message}") from None
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from stoker.entry import (
     cli_daemon,
     cli_jobs,
     cli_look,
+    cli_monitors,
     cli_nodes,
     cli_pools,
     cli_roles,
@@ -78,12 +79,15 @@ for _panel, _functions in (
     (LOOK, (cli_look.status, cli_look.top, cli_look.stats, cli_look.commands, cli_look.health, cli_look.metrics,
             cli_clients.clients)),
     (RULE, (cli_daemon.pause, cli_daemon.resume, cli_daemon.reload, cli_daemon.restart, cli_daemon.stop,
-            cli_daemon.migrate, cli_daemon.migrate_store, cli_bench.bench, cli_clients.notify, cli_token.token)),
+            cli_daemon.migrate, cli_daemon.migrate_store, cli_bench.bench, cli_clients.notify, cli_token.token,
+            cli_monitors.heartbeat)),
 ):  # fmt: skip
     for _function in _functions:
         app.command(rich_help_panel=_panel)(_function)
 app.add_typer(cli_nodes.app, name="nodes", rich_help_panel=LOOK)
 app.add_typer(cli_roles.app, name="roles", rich_help_panel=LOOK)
+cli_schedule.app.command()(cli_monitors.monitors)
+cli_schedule.app.command()(cli_monitors.calendar)
 app.add_typer(cli_schedule.app, name="schedule", rich_help_panel=LOOK)
 app.add_typer(cli_pools.app, name="pools", rich_help_panel=LOOK)
 if importlib.util.find_spec("stoker.entry.install") is not None:

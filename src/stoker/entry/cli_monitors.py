@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -18,7 +18,6 @@ COLOURS = {
     "ok": "green", "failed": "red", "failing": "red", "missed": "red", "late": "yellow", "too_long": "yellow",
     "skipped": "yellow", "paused": "yellow", "running": "cyan",
 }  # fmt: skip
-Moment = Annotated[str | None, typer.Option(metavar="TIME", help="A time like 2026-03-08 or 2026-03-08T02:30+00:00.")]
 
 
 def monitors(
@@ -33,8 +32,8 @@ def monitors(
     else:
         rows = [
             (
-                one.schedule, _word(one.health), show.local(one.since), "yes" if one.watched else "", show.local(one.next),
-                one.job, show.line(one.why or "") if one.health != "ok" else "",
+                one.schedule, _word(one.health), show.local(one.since), "yes" if one.watched else "",
+                show.local(one.next), one.job, show.line(one.why or "") if one.health != "ok" else "",
             )
             for one in found
         ]  # fmt: skip
@@ -46,14 +45,16 @@ def monitors(
 def calendar(
     ctx: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of this schedule only.")] = None,
-    since: Annotated[Moment, typer.Option("--from")] = None,
-    to: Moment = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help="A time like 2026-03-08 or 2026-03-08T02:30+00:00.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(metavar="TIME", help="Until then.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many slots.")] = 1000,
     json: Json = False,
 ) -> None:
     """Show what became of each slot and which are to come; by default of yesterday, today and tomorrow at this time."""
-    asked = {"schedule": name, "from": _moment("--from", since), "to": _moment("--to", to), "limit": limit}
-    found = session.of(ctx).client.ask("calendar", list[CalendarRecord], **asked)
+    asked: dict[str, Any] = {"from": _moment("--from", since), "to": _moment("--to", to), "limit": limit}
+    found = session.of(ctx).client.ask("calendar", list[CalendarRecord], schedule=name, **asked)
     if json:
         show.data(found)
         return

@@ -1,4 +1,5 @@
-"""Main of the bridge: ``python -m stoker.entry.web FD…``, started by ``stoker up`` with the sockets to listen on."""
+"""Main of the bridge: ``python -m stoker.entry.web FD…``, started by ``stoker up`` with the sockets of
+``web.listen``, and then of ``web.native``."""
 
 from __future__ import annotations
 
@@ -30,23 +31,27 @@ GREET = "STOKER_WEB_GREET"
 def main() -> int:
     settings = resolved(os.environ)
     greet = os.environ.pop(GREET, None) is not None
-    sockets = [socket.socket(fileno=int(fd)) for fd in sys.argv[1:]]
+    given = [socket.socket(fileno=int(fd)) for fd in sys.argv[1:]]
+    plain = len(settings.web.listen)
+    sockets, streams = given[:plain], given[plain:]
     logs.configure(settings)
     setproctitle.setproctitle(f"{settings.prefix}-web")
     process.die_with_parent(os.getppid(), signal.SIGTERM)
     try:
         app = serve.application(settings, sockets)
-        uvloop.run(serve.serve(app, sockets, lambda: _ready(settings, sockets, greet)))
+        uvloop.run(serve.serve(app, sockets, streams, lambda: _ready(settings, sockets, streams, greet)))
     except StokerError as error:
         log.error(error.message)
         return exits.code(error)
     return exits.OK
 
 
-def _ready(settings: Settings, sockets: list[socket.socket], greet: bool) -> None:
+def _ready(settings: Settings, sockets: list[socket.socket], streams: list[socket.socket], greet: bool) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # see `stoker up`: what came before is heard now
     places = [_shown(sock) for sock in sockets]
     log.info("browsers are served", at=places)
+    if streams:
+        log.info("streams are served", at=[_shown(sock) for sock in streams])
     if greet and not settings.web.auth:
         # whoever reads this is whoever started us
         user = Identity(getpass.getuser(), secrets.token_hex(8), all=True)

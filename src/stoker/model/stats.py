@@ -25,7 +25,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True, rename=_camel):
     """A record of figures."""
 
 
-class SystemInfo(Figures):
+class SystemInfo(Figures, frozen=True, kw_only=True):
     """The machine. ``cpu_percent`` is of all its processors together, ``uptime`` is seconds."""
 
     host: str
@@ -39,7 +39,7 @@ class SystemInfo(Figures):
     uptime: float
 
 
-class ProcessInfo(Figures):
+class ProcessInfo(Figures, frozen=True, kw_only=True):
     """A process of the daemon that runs no jobs. ``uss_mb`` is what it has for itself alone."""
 
     role: str
@@ -51,7 +51,7 @@ class ProcessInfo(Figures):
     cpu_seconds: float
 
 
-class WorkerInfo(Figures):
+class WorkerInfo(Figures, frozen=True, kw_only=True):
     """A process that runs jobs.
 
     ``uss_mb`` is what would be free if it ended, ``shared_mb`` the rest of its ``rss_mb``. ``heap_*`` is what Python
@@ -82,7 +82,7 @@ class WorkerInfo(Figures):
     busy_seconds: float
 
 
-class PoolInfo(Figures):
+class PoolInfo(Figures, frozen=True, kw_only=True):
     """A pool, or the consumers of all products together (``product`` empty, ``isolation`` fork). ``done`` and
     ``failed`` are attempts of the period, ``rate`` is both in a second."""
 
@@ -101,7 +101,7 @@ class PoolInfo(Figures):
     broken: str | None
 
 
-class Durations(Figures):
+class Durations(Figures, frozen=True, kw_only=True):
     """Seconds: how many, their mean, and what half, 95 % and 99 % of them did not exceed."""
 
     count: int
@@ -111,7 +111,7 @@ class Durations(Figures):
     p99: float | None
 
 
-class CommandInfo(Figures):
+class CommandInfo(Figures, frozen=True, kw_only=True):
     """Attempts of a command that ended in the period."""
 
     command: str
@@ -123,7 +123,7 @@ class CommandInfo(Figures):
     runs: Durations
 
 
-class JobsInfo(Figures):
+class JobsInfo(Figures, frozen=True, kw_only=True):
     """Attempts of the period, and those that run now."""
 
     running: int
@@ -132,7 +132,7 @@ class JobsInfo(Figures):
     rate: float
 
 
-class Sample(Figures):
+class Sample(Figures, frozen=True, kw_only=True):
     """Everything, for one period of one node: the event ``sys-stats``."""
 
     at: str

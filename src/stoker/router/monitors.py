@@ -2,8 +2,8 @@
 
 Every node looks, so that what is missed is noticed although the node that should have run it is gone. What is found
 follows from the store alone (:mod:`stoker.model.monitor`), and the jobs that tell of it have ids made of what they
-tell: however many look, one alert is one. There is one timer, for the earliest moment at which the health of any schedule may
-change by the passing of time; nothing is polled.
+tell: however many look, one alert is one. There is one timer, for the earliest moment at which the health of any
+schedule may change by the passing of time; nothing is polled.
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ class Monitors:
         if not any(job.command.startswith(ours) for job in jobs):
             return jobs
         how = msgspec.json.encode({"monitors": self._settings().monitors, "env": self._settings().schedules.env})
-        return [self._filled(job, how) if self._is_ours(job.command) else job for job in jobs]
+        return [
+            self._filled(job, how) if self._is_ours(job.command) and job.command != alerts.BEAT else job for job in jobs
+        ]
 
     def stop(self) -> None:
         """Look no more."""
@@ -242,7 +244,7 @@ class Monitors:
     def _check_in(self, entry: Entry, job: Claimed, status: str, duration: float | None) -> None:
         rules = self.rules(entry)
         check = CheckIn(
-            id=job.id, slug=rules.slug, status=status, duration=duration, crontab=entry.schedule, tz=entry.tz,
+            id=job.id, slug=rules.slug, status=status, duration=duration, crontab=None if len(entry.schedule.split()) == 6 else entry.schedule, tz=entry.tz,
             margin=rules.margin, longest=rules.longest, failures=rules.failures,
         )  # fmt: skip
         self._note(alerts.CHECK_IN, job.id, {"check": msgspec.to_builtins(check)}, _TAG + entry.name, status, 3600.0)

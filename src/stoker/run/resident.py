@@ -295,7 +295,7 @@ async def _serve_async(
     try:
         if home is not None and hook is not None:
             await warmth.avalue(home, hook)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _unfit(channel, error)
     channel.send(Ready(os.getpid()))
     await AsyncResident(channel, application, warmth, order.slots, result_max, waiting).serve()
@@ -313,12 +313,12 @@ def _ready(channel: Channel, prepare: Callable[[], None]) -> bool:
     """Run the start hook and say how that went."""
     try:
         prepare()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         _unfit(channel, error)
         return False
     channel.send(Ready(os.getpid()))
     return True
 
 
-def _unfit(channel: Channel, error: Exception) -> None:
+def _unfit(channel: Channel, error: Exception | SystemExit) -> None:
     channel.send(Ready(os.getpid(), f"its start hook failed: {type(error).__name__}: {error}"[:MESSAGE_MAX]))

@@ -21,6 +21,7 @@ from typing import Any
 from stoker.model.command import Command, Home
 from stoker.run.context import Context
 
+NO_YIELD = "the start hook ended without a yield"
 NOTHING: contextlib.nullcontext[None] = contextlib.nullcontext()
 
 
@@ -39,7 +40,7 @@ class Warm:
         made = self._hook()
         if inspect.isgenerator(made):
             self._rest = made
-            self.value = next(made)
+            self.value = _next(made)
         elif inspect.isasyncgen(made) or inspect.iscoroutine(made):
             import asyncio  # loaded already where an application has coroutines; see preload
 
@@ -57,7 +58,7 @@ class Warm:
             self.value = await _first(made)
         elif inspect.isgenerator(made):
             self._rest = made
-            self.value = next(made)
+            self.value = _next(made)
         else:
             self.value = made
 
@@ -79,8 +80,18 @@ class Warm:
         return await _last(rest)
 
 
+def _next(made: Iterator[Any]) -> Any:
+    try:
+        return next(made)
+    except StopIteration:
+        raise RuntimeError(NO_YIELD) from None
+
+
 async def _first(made: Any) -> Any:
-    return await (anext(made) if inspect.isasyncgen(made) else made)
+    try:
+        return await (anext(made) if inspect.isasyncgen(made) else made)
+    except StopAsyncIteration:
+        raise RuntimeError(NO_YIELD) from None
 
 
 async def _last(rest: Any) -> None:

@@ -44,6 +44,8 @@ def _lines(entries: Iterable[Entry], settings: Settings, role: str | None) -> It
 
 def _hindrance(entry: Entry) -> str:
     """What a crontab cannot say."""
+    if entry.kind is Kind.HEARTBEAT:
+        return "nothing to run: it says itself that it ran"
     parts = _moment(entry).split()
     if len(parts) != 5:
         return "seconds"

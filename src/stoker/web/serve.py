@@ -18,6 +18,7 @@ from stoker.settings import Settings
 from stoker.web.app import Bridge, bridge
 from stoker.web.auth import Authenticate
 from stoker.web.line import CONNECTION
+from stoker.web.native import Listener
 
 HEAD_WITHIN = 10.0
 """Seconds that the head of a request may take to arrive."""
@@ -92,8 +93,10 @@ def application(settings: Settings, sockets: list[socket.socket]) -> Bridge:
     return bridge(authenticate, settings=settings, hosts=names)
 
 
-async def serve(app: Bridge, sockets: list[socket.socket], on_ready: Callable[[], None]) -> None:
-    """Answer browsers on these sockets until a signal says stop."""
+async def serve(
+    app: Bridge, sockets: list[socket.socket], streams: list[socket.socket], on_ready: Callable[[], None]
+) -> None:
+    """Answer browsers on these sockets until a signal says stop. ``streams``: those of the native listener."""
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -108,7 +111,12 @@ async def serve(app: Bridge, sockets: list[socket.socket], on_ready: Callable[[]
         timeout_graceful_shutdown=int(LEAVE_WITHIN),
         backlog=2048,
     )
-    await Server(config, on_ready).serve(sockets)
+    native = Listener(app)
+    await native.start(streams)
+    try:
+        await Server(config, on_ready).serve(sockets)
+    finally:
+        await native.stop()
 
 
 def load_authenticate(settings: Settings) -> Authenticate:

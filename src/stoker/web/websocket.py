@@ -24,6 +24,7 @@ from stoker.web.stream import Frame, Stream
 PROTOCOL = "stoker"
 CALLS_MAX = 100
 """Calls of one socket under way at one time."""
+CHANGES = ("subscribe", "unsubscribe")
 PING = '{"type":"ping"}'
 
 
@@ -51,13 +52,8 @@ class Wanted(msgspec.Struct, forbid_unknown_fields=True):
         return self.topic or f"job:{self.job}"
 
 
-def change(hub: Hub, stream: Stream, method: str, params: msgspec.Raw) -> Any:
-    """Carry a topic more or less, as ``subscribe`` or ``unsubscribe`` says; the answer to it. Raises
-    :class:`ProtocolError` or :class:`Refusal`."""
-    try:
-        wanted = msgspec.json.decode(params, type=Wanted)
-    except msgspec.ValidationError as error:
-        raise ProtocolError(f"wrong parameters: {error}") from None
+def change(hub: Hub, stream: Stream, method: str, wanted: Wanted) -> Any:
+    """Carry a topic more or less, as ``subscribe`` or ``unsubscribe`` says; the answer to it."""
     if method == "unsubscribe":
         return hub.drop(stream, wanted.name)
     hub.carry(stream, wanted.name, cursor(wanted.name, wanted.after))
@@ -81,6 +77,15 @@ def read_said(text: str) -> Said:
 def refused(id: int | str | None, error: StokerError | Refusal) -> str:
     """The message that tells of an error."""
     return msgspec.json.encode({"type": "error", "id": id, "code": error.code, "message": error.message}).decode()
+
+
+def changed(hub: Hub, stream: Stream, said: Said) -> Any:
+    """:func:`change`, as a message says it. Raises :class:`ProtocolError` or :class:`Refusal`."""
+    try:
+        wanted = msgspec.json.decode(said.params, type=Wanted)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"wrong parameters: {error}") from None
+    return change(hub, stream, said.method, wanted)
 
 
 class Sockets:
@@ -202,8 +207,8 @@ class Talk:
                 await self._write(data.decode())
 
     async def _answer(self, said: Said) -> Any:
-        if said.method in ("subscribe", "unsubscribe"):
-            return change(self._hub, self._stream, said.method, said.params)
+        if said.method in CHANGES:
+            return changed(self._hub, self._stream, said)
         who = self._stream.caller.identity
         return await self._calls.call(who, said.method, said.params, instance=self._stream.instance, wait=said.wait)
 

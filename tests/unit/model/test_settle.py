@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ FAULT = Fault("ValueError", "broken")
 SPEC = CommandSpec(name="app.work", backoff=Backoff(retries=2, base=8.0, jitter=0.5))
 
 
-def attempt(number: int = 1, **overrides: int | None) -> Claimed:
+def attempt(number: int = 1, **overrides: Any) -> Claimed:
     return Claimed(1, "a", "app.work", b"{}", number, number, None, (), Overrides(**overrides), NOW)
 
 

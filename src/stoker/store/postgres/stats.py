@@ -35,9 +35,8 @@ class PostgresStats:
 
     def forget(self, fine: float, coarse: float, limit: int = 1000) -> asyncio.Future[int]:
         async def forget(db: Db) -> int:
-            return max(
-                await db.value("forget_stats", False, min(fine, CENTURIES), limit),
-                await db.value("forget_stats", True, min(coarse, CENTURIES), limit),
-            )
+            fine_gone: int = await db.value("forget_stats", False, min(fine, CENTURIES), limit)
+            coarse_gone: int = await db.value("forget_stats", True, min(coarse, CENTURIES), limit)
+            return max(fine_gone, coarse_gone)
 
         return self._writer.do(Kind.OTHER, forget)
