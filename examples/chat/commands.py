@@ -15,14 +15,17 @@ from stoker import Context, Product
 
 chat = Product("chat")
 PASSAGES = 3
-"""So many go into a question; more than a small model can keep apart."""
+"""So many go with a question; a small model cannot keep more apart."""
+REMEMBERED = 3
+"""Turns of the conversation that the model is told."""
+INSTRUCTION = "You are a helpful assistant. Answer in a few plain sentences."
 
 
 class Turn(BaseModel):
     """What was said before."""
 
     question: str = Field(max_length=4000)
-    answer: str = Field(max_length=20_000)
+    answer: str = Field(max_length=1500)
 
 
 class Question(BaseModel):
@@ -129,13 +132,14 @@ def _passages(question: Question, ctx: Context) -> list[Passage]:
 
 
 def _messages(question: Question, sources: list[Passage]) -> list[models.Message]:
-    told = "You are a helpful assistant. Answer in a few plain sentences."
+    """What is said to the model. A small one mixes up what was said before with what is in the passages."""
     if sources:
-        found = "\n\n".join(f"[{number}] {source.text}" for number, source in enumerate(sources, start=1))
-        told = f"Answer the question in a few plain sentences, from these passages alone:\n\n{found}"
-    messages: list[models.Message] = [{"role": "system", "content": told}]
-    for turn in [] if sources else question.history[-3:]:
+        asked = f"Answer in one or two sentences, using only the text above: {question.question}"
+        texts = [" ".join(source.text.split()) for source in sources]
+        return [{"role": "user", "content": models.PASSAGE_ENDS.join([*texts, asked])}]
+    messages: list[models.Message] = [{"role": "system", "content": INSTRUCTION}]
+    for turn in question.history[-REMEMBERED:]:
         messages.append({"role": "user", "content": turn.question})
-        messages.append({"role": "assistant", "content": turn.answer[:1500]})
+        messages.append({"role": "assistant", "content": turn.answer})
     messages.append({"role": "user", "content": question.question})
     return messages

@@ -25,6 +25,8 @@ from typing import Any, Protocol, TypedDict
 
 WORDS_MAX = 300
 """Tokens of an answer at most."""
+PASSAGE_ENDS = "\n\n"
+"""Between the passages that go with a question, best first, and before the question itself."""
 CONTEXT = 4096
 """Tokens of a question with all that is told to the model, and of the answer."""
 
@@ -77,7 +79,9 @@ class Local:
         params.n_ctx, params.n_parallel, params.warmup, params.verbosity = CONTEXT, 1, False, -1
         server = xllamacpp.Server(params)
         said: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
-        request = {"messages": messages, "max_tokens": WORDS_MAX, "stream": True, "temperature": 0.2}
+        # without a penalty a model as small as this begins to say the same again and again
+        choice = {"temperature": 0.2, "repeat_penalty": 1.1}
+        request = {"messages": messages, "max_tokens": WORDS_MAX, "stream": True, **choice}
 
         def run() -> None:
             try:
@@ -117,12 +121,9 @@ class Echo:
     name = "no model installed: echo mode"
 
     def answer(self, messages: list[Message]) -> Iterator[str]:
-        told, asked = messages[0]["content"], messages[-1]["content"]
-        _, found, passage = told.partition("[1] ")
-        text = f"No model is installed. You said: {asked}"
-        if found:
-            passage = passage.partition("\n\n[2] ")[0]
-            text = f"No model is installed. This is the passage that is nearest to your question: {passage}"
+        passage, found, _ = messages[-1]["content"].partition(PASSAGE_ENDS)
+        said = "This is the passage that is nearest to your question" if found else "You said"
+        text = f"No model is installed. {said}: {passage}"
         for word in re.findall(r"\S+\s*", text):
             yield word
             time.sleep(0.04)

@@ -187,6 +187,10 @@ def plain(ctx: Context) -> list[Any]:
 @crashing.resident
 def broken_hook() -> Iterator[None]:
     append("crashing.hook", str(os.getpid()))
+    if Path("exits").exists():
+        raise SystemExit(3)
+    if Path("ends").exists():
+        return
     if not Path("mended").exists():
         raise RuntimeError("no model there")
     yield None

@@ -136,6 +136,16 @@ def test_a_worker_that_cannot_start_is_tried_again_later_and_later(daemon: Daemo
     assert pool(daemon, "crashing")["why"] is None
 
 
+@pytest.mark.parametrize(
+    ("way", "told"), [("exits", "SystemExit: 3"), ("ends", "RuntimeError: the start hook ended without a yield")]
+)
+def test_a_start_hook_that_comes_to_nothing_is_told(make: Make, way: str, told: str) -> None:
+    daemon = make("pools", begin=False)
+    daemon.file(way).touch()
+    daemon.start()
+    until(lambda: f"its start hook failed: {told}; " in str(pool(daemon, "crashing")["why"]))
+
+
 def test_a_pool_that_keeps_dying_is_broken_until_a_reload(make: Make) -> None:
     daemon = make("pools", begin=False)
     daemon.file("products.json").write_text('{"crashing": {"workers": 5}}')

@@ -25,6 +25,7 @@ from stoker.model.errors import (
     InvalidBuffer,
     NoWorker,
     UnknownCommand,
+    WorkerLost,
 )
 from tests.apps import moved
 from tests.daemon import Daemon, alive, until
@@ -397,6 +398,33 @@ def test_has_worker_follows_what_lives(make: Make) -> None:
         daemon.kill()
         until(lambda: not to.has_worker("threads"), 1.0)
         assert to.call(moved.who, detailed=True).by == "inline"
+
+
+@pytest.mark.parametrize("way", ["plain", "awaitable"])
+def test_a_daemon_lost_over_it_is_told_from_one_that_took_nothing(make: Make, way: str) -> None:
+    """NoWorker says that nobody began, and gives the Buffer back; a worker had this one."""
+    daemon = make("moved")
+    buffer = Buffer.of(b"given")
+
+    async def awaited(to: Dispatcher) -> Any:
+        try:
+            return await to.acall(moved.reads_at_gate, buffer, "lost", fallback="error")
+        finally:
+            await to.aclose()
+
+    with dispatcher(daemon) as to, ThreadPoolExecutor(1) as pool:
+        until(lambda: to.has_worker("images"))
+        if way == "plain":
+            answer = pool.submit(to.call, moved.reads_at_gate, buffer, "lost", fallback="error")
+        else:
+            answer = pool.submit(asyncio.run, awaited(to))
+        daemon.wait_here("lost")
+        daemon.kill()
+        with pytest.raises(WorkerLost, match="the daemon was lost before it answered"):
+            answer.result(20)
+        assert buffer.moved
+        with pytest.raises(NoWorker):
+            to.call(moved.who, fallback="error")
 
 
 def test_a_stop_lets_a_dispatch_end(make: Make) -> None:

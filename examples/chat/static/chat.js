@@ -9,6 +9,8 @@ const CHAT = "chat.llm_chat";
 const RAG = "chat.elaborate_rag";
 const SHOWN = 30;
 const REMEMBERED = 3;
+const NEAR = 80;
+/** Pixels from the bottom at which somebody reads along. */
 
 const me = await getJson("/me");
 const stoker = new EventsClient({ user: me.user });
@@ -110,7 +112,7 @@ async function ask(event) {
     field.value = "";
     grow(field);
     addTurn(id, question, "new");
-    byId("turns").lastElementChild.scrollIntoView({ block: "end" });
+    toEnd();
   } catch (error) {
     toast({ level: "error", title: "Not sent", message: error.message });
   }
@@ -129,13 +131,12 @@ function grow(field) {
   field.style.height = `${field.scrollHeight + 2}px`;
 }
 
-/** Whoever reads the end of the conversation goes on reading it as it grows. */
-function readAlong() {
-  let near = true;
-  addEventListener("scroll", () => {
-    near = document.documentElement.scrollHeight - scrollY - innerHeight < 80;
-  }, { passive: true });
-  new ResizeObserver(() => near && scrollTo({ top: document.documentElement.scrollHeight })).observe(byId("turns"));
+let near = true;
+
+/** The newest word in view, and kept there while it grows, until somebody scrolls up. */
+function toEnd() {
+  near = true;
+  scrollTo({ top: document.documentElement.scrollHeight });
 }
 
 byId("user").textContent = me.user;
@@ -157,4 +158,5 @@ stoker.addEventListener("state", ({ detail: { state } }) => {
   if (state === "live" || state === "polling") reload();
 });
 stoker.subscribe("jobs", look);
-readAlong();
+addEventListener("scroll", () => (near = document.documentElement.scrollHeight - scrollY - innerHeight < NEAR), { passive: true });
+new ResizeObserver(() => near && toEnd()).observe(byId("turns"));

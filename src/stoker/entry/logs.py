@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
@@ -45,13 +45,22 @@ class Tee:
         text = "\n".join(self._lines)
         self._lines.clear()
         for stream in (sys.stderr, self._file):
-            # a reader that went away, a full disk: the work goes on without its log
-            with contextlib.suppress(OSError):
-                if stream is not None:
-                    print(text, file=stream, flush=True)
+            if stream is not None:
+                put(text, stream)
 
     msg = log = debug = info = _soon
     warn = warning = error = critical = exception = _now
+
+
+def put(text: str, stream: TextIO) -> None:
+    """Write a line, if it can be: a reader that went away, a full disk, and the work goes on without its log."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        # what is left in the buffer goes nowhere, or Python would end with 120 for not getting rid of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), stream.fileno())
+    except OSError:
+        pass
 
 
 def configure(settings: Settings) -> None:

@@ -26,7 +26,7 @@ import msgspec
 import setproctitle
 
 from stoker import settings as settings_module
-from stoker.entry import exits, systemd
+from stoker.entry import exits, logs, systemd
 from stoker.entry.up_web import Web
 from stoker.model.errors import SettingsError, StokerError
 from stoker.model.ids import new_boot_id
@@ -158,8 +158,7 @@ class Supervisor:
 
 def _say(text: str) -> None:
     """A line for whoever started us; who does not listen any more is no reason to stop."""
-    with contextlib.suppress(OSError):
-        print(f"stoker: {text}", file=sys.stderr, flush=True)
+    logs.put(f"stoker: {text}", sys.stderr)
 
 
 def main(settings: Settings) -> int:

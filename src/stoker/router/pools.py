@@ -117,7 +117,10 @@ class Residents:
             return f"the pool {self.name} is broken: {self._problem}; tried again in {wait}, or by `stoker reload`"
         if wait and not self.live:
             return f"the workers of {self.name} die: {self._problem}; the next one is made in {wait}"
-        return None if self.live or not self.workers else f"the workers of {self.name} are starting"
+        if self.live or not self.workers:
+            return None
+        so_far = self._loop.time() - min(worker.born_at for worker in self.workers)
+        return f"the workers of {self.name} are starting, for {show_seconds(so_far)} so far"
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

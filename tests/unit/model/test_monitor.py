@@ -145,7 +145,7 @@ def test_what_lies_before_the_window_is_not_told_again() -> None:
         again = alerts.alert("nightly", "", found, after(end - 1), 86400.0)
         assert again is not None
         told.add(again.id)
-    assert len(told) == 2  # 40 hours with a reminder a day
+    assert len(told) == 3  # these forty hours are of three days, with a reminder each
 
 
 def test_one_alert_is_one_whoever_tells_it_and_when() -> None:
