@@ -108,8 +108,10 @@ def ready(page: Page) -> Page:
 
 
 def ask(page: Page, question: str) -> None:
+    before = page.locator(".turn").count()
     page.get_by_label("Your question").fill(question)
     page.get_by_label("Your question").press("Enter")
+    expect(page.locator(".turn")).to_have_count(before + 1, timeout=WITHIN)
 
 
 def answer(page: Page) -> str:
