@@ -9,14 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.figures import pg_drain, pg_idle, pg_nodes, pg_peers, pg_start, pg_submit
+from bench.figures import live, pg_drain, pg_idle, pg_nodes, pg_peers, pg_roles, pg_start, pg_submit
 from stoker.bench import chart, plan, program, report
 from stoker.bench.run import QUICK, Effort
 
 HERE = Path(__file__).parent
 LATEST = HERE / "latest.json"
 CHART = HERE.parent / "docs" / "img" / "peers.svg"
-GROUPS = (*plan.OURS, *plan.PEERS, *plan.groups(pg_drain, pg_peers, pg_submit, pg_start, pg_nodes, pg_idle))
+GROUPS = (*plan.OURS, *plan.PEERS, *plan.groups(live, pg_drain, pg_peers, pg_submit, pg_start, pg_nodes, pg_idle, pg_roles))
 
 
 def main() -> int:

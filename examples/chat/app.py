@@ -63,7 +63,7 @@ SignedIn = Annotated[Login, Depends(signed_in)]
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     print(f"chat: users and passwords are in {logins.file}", flush=True)
     yield
-    await stoker.aclose()
+    await stoker.close()
 
 
 app = FastAPI(title="Chat", lifespan=lifespan, openapi_url=None)

@@ -47,8 +47,9 @@ class Answer(BaseModel):
     text: str
     model: str
     sources: list[Passage] = []
+    begun_at: float
+    """When this job began, in seconds since 1970; and when the model said its first word. For first_word.py."""
     first_word_at: float | None = None
-    """When the model said its first word, in seconds since 1970: to measure what comes after that."""
 
 
 class Built(BaseModel):
@@ -60,6 +61,7 @@ class Built(BaseModel):
 @chat.command(timeout=300, memory="4GB", priority="important", key="user")
 def llm_chat(question: Question, ctx: Context) -> Answer:
     """Answer, word by word as the model finds them. One at a time for each user."""
+    begun_at = time.time()
     sources = _passages(question, ctx)
     model = models.chosen()
     first_word_at = None
@@ -68,7 +70,9 @@ def llm_chat(question: Question, ctx: Context) -> Answer:
         first_word_at = first_word_at or time.time()
         ctx.stream.write(word)
         words.append(word)
-    return Answer(text="".join(words), model=model.name, sources=sources, first_word_at=first_word_at)
+    return Answer(
+        text="".join(words), model=model.name, sources=sources, begun_at=begun_at, first_word_at=first_word_at
+    )
 
 
 # The files' names are of this computer, so no browser says them: it uploads, and the application submits.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -75,7 +78,9 @@ class Chat:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        said = "".join(log.read_text() for log in self.daemon.folder.glob("examples.chat.*.txt"))
         self.daemon.close()
+        assert "Traceback" not in said, said
 
     def password(self, user: str) -> str:
         lines = (self.daemon.folder / ".stoker/chat/passwords.txt").read_text().splitlines()
@@ -108,10 +113,9 @@ def ready(page: Page) -> Page:
 
 
 def ask(page: Page, question: str) -> None:
-    before = page.locator(".turn").count()
     page.get_by_label("Your question").fill(question)
     page.get_by_label("Your question").press("Enter")
-    expect(page.locator(".turn")).to_have_count(before + 1, timeout=WITHIN)
+    expect(page.locator(".turn .question").last).to_have_text(question, timeout=WITHIN)
 
 
 def answer(page: Page) -> str:
@@ -251,7 +255,7 @@ def test_the_door(chat: Chat) -> None:
 @pytest.mark.parametrize("width", [360, 1400])
 def test_it_fits_and_works_by_keyboard(chat: Chat, width: int) -> None:
     page = chat.sign_in("ben", viewport={"width": width, "height": 720}, color_scheme="dark")
-    ask(page, "x" * 200)
+    ask(page, "x" * width)
     ended(page, re.compile("echo mode"))
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.keyboard.press("Tab")
@@ -281,6 +285,42 @@ def test_beside_django(chat: Chat) -> None:
     expect(page.get_by_text("you are ben")).to_be_visible()
     page.goto(f"{url}/?job={job}")
     expect(page.locator("stoker-progress")).to_have_attribute("status", "unknown", timeout=WITHIN)
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """Somebody else's model, as it is spoken to; it repeats the question."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        question = asked["messages"][-1]["content"]
+        self.send_response(200)
+        self.end_headers()
+        pieces = [{"delta": {"role": "assistant"}}, *({"delta": {"content": f"{word} "}} for word in question.split())]
+        for piece in pieces:
+            self.wfile.write(b"data: " + json.dumps({"choices": [piece]}).encode() + b"\n\n")
+        if question == "be ill":
+            self.wfile.write(b'data: {"error": {"message": "out of words"}}\n\n')
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_a_model_behind_an_address(chromium: Browser) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    Thread(target=server.serve_forever, daemon=True).start()
+    chat = Chat(chromium, CHAT_LLM_URL=f"http://127.0.0.1:{server.server_port}/v1", CHAT_LLM_MODEL="parrot")
+    try:
+        ann = chat.sign_in("ann")
+        ask(ann, "one two three")
+        ended(ann, "parrot")
+        assert answer(ann) == "one two three "
+        ask(ann, "be ill")
+        ended(ann, re.compile("out of words"))
+    finally:
+        chat.close()
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_model_that_thinks(chromium: Browser) -> None:

@@ -70,6 +70,14 @@ def test_a_job_that_kills_its_worker_is_to_blame_alone(daemon: Daemon) -> None:
     assert {job.record().attempt for job in jobs} == {1}
 
 
+def test_jobs_that_kill_their_workers_do_not_keep_the_others_waiting(daemon: Daemon) -> None:
+    """P11, H64: a pool is not broken for what its jobs do; each of those has its own limit of attempts."""
+    dying = [daemon.client.submit("one.killed_once") for _ in range(8)]
+    assert daemon.client.submit("one.add", {"left": 1}).result(20) == 2
+    assert [job.result(20) for job in dying] == [2] * 8
+    assert pool(daemon, "one")["broken"] is None
+
+
 def test_a_worker_killed_from_outside_while_it_works_fast(daemon: Daemon) -> None:
     """Every job ends well, whatever moment the kill hits; at most the one it was at, and those whose end it had not
     told, have a second attempt."""

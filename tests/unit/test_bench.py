@@ -33,8 +33,11 @@ NAMES = {
     "warm_drain", "warm_vs_huey", "warm_vs_dramatiq", "warm_vs_taskiq", "warm_vs_saq", "warm_vs_celery", "warm_vs_rq",
     "warm_vs_pgqueuer", "warm_start_p50", "warm_start_p99", "warm_load_p99", "moved_64mb", "moved_handover",
     "moved_peak", "async_sleep", "pool_idle_wakeups",
+    "emit_p95_asgi", "emit_p95_native", "sse_rss_native", "sse_rss_asgi", "sse_fanout_native", "sse_10k", "streams_200",
     "pg_drain", "pg_drain_1m_ended", "pg_drain_1m_waiting", "pg_vs_pgqueuer", "pg_vs_procrastinate", "pg_submit_one",
     "pg_submit_bulk", "pg_start_p50", "pg_start_p99", "pg_nodes_1", "pg_nodes_2", "pg_nodes_4", "pg_idle_statements",
+    "tick_lateness_p99", "load_100k", "schedule_next_zones", "schedules_idle_wakeups", "handover", "takeover",
+    "slots_missed", "slots_doubled",
 }  # fmt: skip
 ROOT = Path(__file__).parents[2]
 TARGETS = plan.targets(GROUPS)

@@ -99,6 +99,11 @@ async function look({ event, data }) {
   if (data.status === "running" && turn.open) turn.say("answering", "busy");
 }
 
+/** What could not be fetched is, when the line is back. */
+function later(error) {
+  console.debug("chat:", error.message);
+}
+
 async function ask(event) {
   event.preventDefault();
   const field = byId("question");
@@ -155,8 +160,8 @@ stoker.addEventListener("state", ({ detail: { state } }) => {
   byId("line").textContent = state;
   byId("line").className = state;
   if (state === "unauthorized" || state === "closed") location.assign("/login");
-  if (state === "live" || state === "polling") reload();
+  if (state === "live" || state === "polling") reload().catch(later);
 });
-stoker.subscribe("jobs", look);
+stoker.subscribe("jobs", (event) => look(event).catch(later));
 addEventListener("scroll", () => (near = document.documentElement.scrollHeight - scrollY - innerHeight < NEAR), { passive: true });
 new ResizeObserver(() => near && toEnd()).observe(byId("turns"));

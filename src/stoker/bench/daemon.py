@@ -69,7 +69,7 @@ class Daemon:
         shutil.copytree(APPS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         self.settings = settings_module.load({"root": str(folder), **settings}, environ={})
         self.client = Client(settings=self.settings)
-        given = {f"STOKER_{name.upper()}": str(value) for name, value in settings.items()}
+        given = {f"STOKER_{name.upper().replace('.', '_')}": str(value) for name, value in settings.items()}
         self._up = spawn([sys.executable, "-m", "stoker", "up", app], folder / "log", given, cwd=folder)
         self.pid = self._up.pid
         self._zygote: int | None = None

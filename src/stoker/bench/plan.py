@@ -17,6 +17,7 @@ from stoker.bench.figures import (
     moved_peak,
     pool_idle,
     private,
+    schedules,
     start,
     submit,
     warm,
@@ -41,7 +42,7 @@ def groups(*modules: ModuleType) -> tuple[Group, ...]:
 
 OURS = groups(
     isolated, isolated_150mb, start, submit, claim, idle, private, warm, warm_load, moved, moved_peak, async_sleep,
-    pool_idle,
+    pool_idle, schedules,
 )  # fmt: skip
 BRIEF = groups(isolated, start, submit, warm, warm_load, moved, moved_peak, async_sleep, pool_idle)
 """Of these, what is measured when nothing is named: seconds each."""

@@ -28,17 +28,19 @@ class Effort(msgspec.Struct, frozen=True):
     warm: int = 50_000
     naps: int = 5000
     moves: int = 20
+    scheduled: int = 10_000
+    handovers: int = 200
 
     def count(self, rate: float, most: int = 30_000) -> int:
         """Jobs that take about ``seconds`` at this rate."""
         return max(20, min(most, round(rate * self.seconds)))
 
 
-BRIEF = Effort(rounds=3, seconds=0.5, samples=100, bulk=5000, idle=5.0, warm=10_000, moves=5)
+BRIEF = Effort(rounds=3, seconds=0.5, samples=100, bulk=5000, idle=5.0, warm=10_000, moves=5, scheduled=2000)
 """For a first impression, in a minute or so."""
 QUICK = Effort(
     rounds=1, seconds=0.1, samples=5, bulk=200, batch_jobs=1000, drained=500, ended=5000, idle=0.5, warm=500, naps=500,
-    moves=2,
+    moves=2, scheduled=100, handovers=10,
 )  # fmt: skip
 """Whether the bench itself works; its numbers mean nothing."""
 

@@ -6,7 +6,7 @@ workers ──────────────── kept alive, all of them
 max_workers ──────────── those beyond go again when they were idle for shrink_after
 
 dies with jobs done      replaced at once
-dies again and again     replaced after 0, 1, 5, 15 s; after BROKEN_AFTER deaths without a job done the pool is broken
+dies again and again     replaced after 0, 1, 5, 15 s; after BROKEN_AFTER deaths without a job the pool is broken
 is worn (jobs, age, memory)   gets no new jobs; its successor is there before it goes
 """
 
@@ -23,14 +23,14 @@ from stoker.model.outcome import Outcome, Returned
 from stoker.model.pool import PoolSpec
 from stoker.model.quantities import show_seconds
 from stoker.router.attempt import Attempt, End
-from stoker.router.pools_worker import Resident
+from stoker.router.pools_worker import NOT_BEGUN, Resident
 from stoker.run import process
 from stoker.wire.frames import DIRECT
 
 log = structlog.get_logger(role="pool")
 
 PAUSES = (0.0, 1.0, 5.0, 15.0)
-"""Seconds before the next worker after the first death without a job done, the second …"""
+"""Seconds before the next worker after the first death without a job, the second …"""
 BROKEN_AFTER = 5
 BROKEN_AGAIN = 60.0
 """Seconds after which a broken pool is tried again."""
@@ -240,7 +240,8 @@ class Residents:
             self._suspects.update(attempt.job.id for attempt, _ in fates if attempt.run < DIRECT)
         if counts and not worker.released and not worker.single:
             self.replaced += 1
-            self._count(worker, bool(fates), worker.problem or how)
+            over_a_job = any(fate is not NOT_BEGUN for _, fate in fates)
+            self._count(worker, over_a_job, worker.problem or how)
         for attempt, fate in fates:
             self._on_lost(attempt, fate)
         if self.closed or worker.zygote.retiring:
@@ -260,10 +261,11 @@ class Residents:
                 log.info("a worker has grown and is replaced", pool=self.name, pid=worker.pid)
                 self._replace(worker, now=True)
 
-    def _count(self, worker: Resident, busy: bool, how: str) -> None:
-        """A worker died by itself: when none of them gets a job done, wait longer each time, and in the end say so."""
+    def _count(self, worker: Resident, over_a_job: bool, how: str) -> None:
+        """A worker died by itself: when none of them lives to take a job, wait longer each time, and in the end say so.
+        One that died over a job is that job's affair, which has its own limit; others need not wait for it."""
         log.warning("a worker died", pool=self.name, pid=worker.pid, how=how, done=worker.done)
-        if worker.done or not (busy or not worker.ready or self._loop.time() - worker.born_at < YOUNG):
+        if over_a_job or worker.done or (worker.ready and self._loop.time() - worker.born_at >= YOUNG):
             return
         self._deaths += 1
         self._problem = how

@@ -150,9 +150,7 @@ class Warmth:
             context.resident = self.value(home, hook)
         return NOTHING
 
-    async def alend(
-        self, command: Command[Any, Any], context: Context
-    ) -> contextlib.AbstractAsyncContextManager[None]:
+    async def alend(self, command: Command[Any, Any], context: Context) -> contextlib.AbstractAsyncContextManager[None]:
         """The same on the loop that runs."""
         home, hook = hook_of(command)
         if home is not None and hook is not None:
@@ -167,9 +165,7 @@ class Cold(Warmth):
         home, hook = hook_of(command)
         return NOTHING if home is None or hook is None else self._lend(home, hook, context)
 
-    async def alend(
-        self, command: Command[Any, Any], context: Context
-    ) -> contextlib.AbstractAsyncContextManager[None]:
+    async def alend(self, command: Command[Any, Any], context: Context) -> contextlib.AbstractAsyncContextManager[None]:
         home, hook = hook_of(command)
         return NOTHING if home is None or hook is None else self._alend(home, hook, context)
 

@@ -112,6 +112,7 @@ class Connection(asyncio.Protocol):
         self.stream, self.voice = stream, voice
         # all that topics and streams do with it is to set and to clear it: there is nobody here who waits
         stream.wake = cast(asyncio.Event, self)
+        self._woken = True
 
     # ── the stream's wake ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,190 @@
+"""From a running job to browsers: how soon, at what memory, and how many."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from stoker.bench.daemon import Daemon, Helper, until
+from stoker.bench.result import Result, Target
+from stoker.bench.run import Run
+from stoker.web import Identity, tokens
+
+FIGURES = {
+    "emit_p95_asgi": Target(most=10),
+    "emit_p95_native": Target(most=5),
+    "sse_rss_native": Target(most=4),
+    "sse_rss_asgi": Target(most=20),
+    "sse_fanout_native": Target(least=0.7),
+    "sse_10k": Target(least=10_000),
+    "streams_200": Target(least=0.95),
+}
+ADDRESS = "http://127.0.0.1:0"
+READERS = ("-m", "stoker.bench.floors.readers")
+WRITER = ("-m", "stoker.bench.floors.writer")
+CLIENTS, MOST = 5000, 10_000
+WARM_UP = 200
+BURST = 40
+"""Events that all clients get one after the other as fast as it goes."""
+STREAMS, RATE = 200, 50
+PAUSE = 0.02
+MADE = re.compile(rb'"event":"emit","offset":\d+,"data":(\{.*?\}),"at"')
+
+
+class Live(Daemon):
+    """A daemon that serves browsers in both ways."""
+
+    def __init__(self, folder: Path) -> None:
+        options = {"web.listen": ADDRESS, "web.native": ADDRESS, "log_level": "info"}
+        super().__init__(folder, "bench_live", **options)
+        self.token = tokens.signer(self.settings).sign(Identity("bench", "main", all=True), 3600)
+
+    def port(self, kind: str) -> int:
+        """Of ``browsers`` or ``streams``, as the log tells it."""
+        shown = re.compile(rf"{kind} are served.*?http://127\.0\.0\.1:(\d+)")
+        until(lambda: shown.search(self._said()) is not None, "the bridge is there")
+        return int(shown.findall(self._said())[-1])
+
+    def _said(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    @property
+    def bridge(self) -> psutil.Process:
+        return psutil.Process(self.processes()["web"][0])
+
+
+def measure(run: Run) -> Iterator[Result]:
+    quick = run.effort.rounds == 1
+    clients, most, burst = (200, 400, 5) if quick else (CLIENTS, MOST, BURST)
+    with Live(run.fresh()) as daemon:
+        ports = {"asgi": daemon.port("browsers"), "native": daemon.port("streams")}
+        for kind, port in ports.items():
+            seen = sorted(_latencies(daemon, port, run.effort.samples))
+            yield run.result(
+                f"emit_p95_{kind}", [seen[len(seen) * 95 // 100]], "ms", samples=len(seen),
+                p50=round(statistics.median(seen), 2),
+            )  # fmt: skip
+        yield from _streams(run, daemon, ports["native"], 10 if quick else STREAMS, 1.0 if quick else 4.0)
+        yield from _crowd(run, daemon, ports["native"], clients, most, burst)
+    with Live(run.fresh()) as daemon, Helper(run.folder, *READERS) as readers:
+        yield run.result("sse_rss_asgi", [_rss(daemon, readers, daemon.port("browsers"), clients)], "KiB",
+                         clients=clients)  # fmt: skip
+
+
+def _latencies(daemon: Live, port: int, count: int) -> list[float]:
+    """Milliseconds from ``ctx.emit`` to the event at a client, one by one."""
+    handle = daemon.client.submit("live.emits", {"count": count, "pause": PAUSE})
+    seen: list[float] = []
+    with _stream(port, daemon.token, f"job:{handle.id}") as sock:
+        data = b""
+        while b"event: end" not in data:
+            more = sock.recv(1 << 16)
+            now = time.time()
+            if not more:
+                raise RuntimeError("the stream ended early")
+            data += more
+            *whole, data = data.split(b"\n\n")
+            for event in whole:
+                for made in MADE.findall(event):
+                    seen.append(1000 * (now - float(json.loads(made)["data"])))
+                if event.startswith(b"event: end"):
+                    return seen[1:]
+    return seen[1:]
+
+
+@contextlib.contextmanager
+def _stream(port: int, token: str, topics: str) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
+        sock.sendall(
+            f"GET /events?instance=one&topics={topics} HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {token}\r\n\r\n".encode()
+        )
+        yield sock
+
+
+def _rss(daemon: Live, readers: Helper, port: int, clients: int) -> float:
+    """KiB that each further client costs the bridge."""
+    readers.ask(f"open {port} {WARM_UP} {daemon.token} audience")
+    bridge = daemon.bridge
+    before = bridge.memory_info().rss
+    readers.ask(f"open {port} {clients} {daemon.token} audience")
+    return float((bridge.memory_info().rss - before) / clients / 1024)
+
+
+def _crowd(run: Run, daemon: Live, port: int, clients: int, most: int, burst: int) -> Iterator[Result]:
+    with Helper(run.folder, *READERS) as readers, Helper(run.folder, *READERS) as others, \
+            Helper(run.folder, *WRITER) as writer:  # fmt: skip
+        yield run.result("sse_rss_native", [_rss(daemon, readers, port, clients)], "KiB", clients=clients)
+        others.ask(f"open {writer.ask('port')} {clients + WARM_UP} none none")
+        everyone, size = clients + WARM_UP, 200
+
+        def ours() -> float:
+            return _rate(everyone * burst, readers, burst, lambda: _send(daemon, burst))
+
+        def floor() -> float:
+            return _rate(everyone * burst, others, burst, lambda: writer.ask(f"write {burst} {size}"))
+
+        values, floors = run.alternate(ours, floor)
+        yield run.result("sse_fanout_native", values, "events/s", floors, clients=everyone, events=burst, size=size)
+        others.ask("close")
+        opened = float(readers.ask(f"open {port} {most - everyone} {daemon.token} audience"))
+        took = _rate(1, readers, 1, lambda: _send(daemon, 1))
+        yield run.result(
+            "sse_10k", [float(daemon.client.ask("clients")["tabs"])], "clients", connects_a_second=round(
+                (most - everyone) / opened), ms_first_to_last=round(1000 / took), bridge_mb=round(
+                daemon.bridge.memory_info().rss / 2**20),
+        )  # fmt: skip
+
+
+def _send(daemon: Live, count: int) -> None:
+    for number in range(count):
+        daemon.client.send_to_all("web", 0, "all", {"number": number})
+
+
+def _rate(deliveries: int, readers: Helper, count: int, send: object) -> float:
+    """Deliveries a second, from the first byte at a reader to the last."""
+    assert callable(send)
+    sending = threading.Thread(target=send)
+    sending.start()
+    seconds = float(readers.ask(f"read {count}"))
+    sending.join()
+    return deliveries / seconds
+
+
+def _streams(run: Run, daemon: Live, port: int, count: int, seconds: float) -> Iterator[Result]:
+    """Running jobs that stream at an even rate, each with a client from the beginning and one that comes late."""
+    chunks = round(seconds * RATE)
+    router, bridge = psutil.Process(daemon.processes()["router"][0]), daemon.bridge
+    with Helper(run.folder, *READERS) as readers, Helper(run.folder, *READERS) as late:
+        readers.ask("keep")
+        late.ask("keep")
+        with daemon.paused("live.chunks"):
+            handles = daemon.submit("live.chunks", count, {"count": chunks, "rate": RATE})
+            topics = " ".join(f"job:{handle.id}" for handle in handles)
+            readers.ask(f"open {port} {count} {daemon.token} {topics}")
+        cpu, begun = _cpu(router), time.perf_counter()
+        used = _cpu(bridge)
+        time.sleep(seconds / 2)
+        late.ask(f"open {port} {count} {daemon.token} {topics}")
+        took = float(readers.ask(f"check {chunks}"))
+        wall = time.perf_counter() - begun
+        late.ask(f"check {chunks}")
+        yield run.result(
+            "streams_200", [count * chunks / wall], "chunks/s", [float(count * chunks / seconds)], streams=count,
+            chunks=chunks, late_clients=count, router_cpu=round((_cpu(router) - cpu) / wall, 2),
+            bridge_cpu=round((_cpu(bridge) - used) / wall, 2), seconds_to_last=round(took, 2),
+        )  # fmt: skip
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
