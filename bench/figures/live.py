@@ -9,7 +9,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -33,8 +33,8 @@ READERS = ("-m", "stoker.bench.floors.readers")
 WRITER = ("-m", "stoker.bench.floors.writer")
 CLIENTS, MOST = 5000, 10_000
 WARM_UP = 200
-BURST = 40
-"""Events that all clients get one after the other as fast as it goes."""
+EVENTS = 10
+"""Events that all clients get, each when all have the one before: so that none is written together with another."""
 STREAMS, RATE = 200, 50
 PAUSE = 0.02
 MADE = re.compile(rb'"event":"emit","offset":\d+,"data":(\{.*?\}),"at"')
@@ -64,7 +64,7 @@ class Live(Daemon):
 
 def measure(run: Run) -> Iterator[Result]:
     quick = run.effort.rounds == 1
-    clients, most, burst = (200, 400, 5) if quick else (CLIENTS, MOST, BURST)
+    clients, most = (200, 400) if quick else (CLIENTS, MOST)
     with Live(run.fresh()) as daemon:
         ports = {"asgi": daemon.port("browsers"), "native": daemon.port("streams")}
         for kind, port in ports.items():
@@ -74,7 +74,8 @@ def measure(run: Run) -> Iterator[Result]:
                 p50=round(statistics.median(seen), 2),
             )  # fmt: skip
         yield from _streams(run, daemon, ports["native"], 10 if quick else STREAMS, 1.0 if quick else 4.0)
-        yield from _crowd(run, daemon, ports["native"], clients, most, burst)
+    with Live(run.fresh()) as daemon:
+        yield from _crowd(run, daemon, daemon.port("streams"), clients, most)
     with Live(run.fresh()) as daemon, Helper(run.folder, *READERS) as readers:
         yield run.result("sse_rss_asgi", [_rss(daemon, readers, daemon.port("browsers"), clients)], "KiB",
                          clients=clients)  # fmt: skip
@@ -96,7 +97,7 @@ def _latencies(daemon: Live, port: int, count: int) -> list[float]:
             for event in whole:
                 for made in MADE.findall(event):
                     seen.append(1000 * (now - float(json.loads(made)["data"])))
-                if event.startswith(b"event: end"):
+                if b"event: end" in event:  # the application sends chunks, so there is something before it
                     return seen[1:]
     return seen[1:]
 
@@ -120,7 +121,7 @@ def _rss(daemon: Live, readers: Helper, port: int, clients: int) -> float:
     return float((bridge.memory_info().rss - before) / clients / 1024)
 
 
-def _crowd(run: Run, daemon: Live, port: int, clients: int, most: int, burst: int) -> Iterator[Result]:
+def _crowd(run: Run, daemon: Live, port: int, clients: int, most: int) -> Iterator[Result]:
     with Helper(run.folder, *READERS) as readers, Helper(run.folder, *READERS) as others, \
             Helper(run.folder, *WRITER) as writer:  # fmt: skip
         yield run.result("sse_rss_native", [_rss(daemon, readers, port, clients)], "KiB", clients=clients)
@@ -128,36 +129,36 @@ def _crowd(run: Run, daemon: Live, port: int, clients: int, most: int, burst: in
         everyone, size = clients + WARM_UP, 200
 
         def ours() -> float:
-            return _rate(everyone * burst, readers, burst, lambda: _send(daemon, burst))
+            return _rate(everyone, readers, lambda: _send(daemon))
 
         def floor() -> float:
-            return _rate(everyone * burst, others, burst, lambda: writer.ask(f"write {burst} {size}"))
+            return _rate(everyone, others, lambda: writer.ask(f"write 1 {size}"))
 
         values, floors = run.alternate(ours, floor)
-        yield run.result("sse_fanout_native", values, "events/s", floors, clients=everyone, events=burst, size=size)
+        yield run.result("sse_fanout_native", values, "events/s", floors, clients=everyone, events=EVENTS, size=size)
         others.ask("close")
         opened = float(readers.ask(f"open {port} {most - everyone} {daemon.token} audience"))
-        took = _rate(1, readers, 1, lambda: _send(daemon, 1))
+        rate = _rate(most, readers, lambda: _send(daemon))
         yield run.result(
             "sse_10k", [float(daemon.client.ask("clients")["tabs"])], "clients", connects_a_second=round(
-                (most - everyone) / opened), ms_first_to_last=round(1000 / took), bridge_mb=round(
+                (most - everyone) / opened), ms_first_to_last=round(1000 * most / rate), bridge_mb=round(
                 daemon.bridge.memory_info().rss / 2**20),
         )  # fmt: skip
 
 
-def _send(daemon: Live, count: int) -> None:
-    for number in range(count):
-        daemon.client.send_to_all("web", 0, "all", {"number": number})
+def _send(daemon: Live) -> None:
+    daemon.client.send_to_all("web", 0, "all", {"number": 1})
 
 
-def _rate(deliveries: int, readers: Helper, count: int, send: object) -> float:
-    """Deliveries a second, from the first byte at a reader to the last."""
-    assert callable(send)
-    sending = threading.Thread(target=send)
-    sending.start()
-    seconds = float(readers.ask(f"read {count}"))
-    sending.join()
-    return deliveries / seconds
+def _rate(clients: int, readers: Helper, send: Callable[[], object]) -> float:
+    """Deliveries a second, from the first byte of an event at a reader to the last."""
+    seconds = 0.0
+    for _ in range(EVENTS):
+        sending = threading.Thread(target=send)
+        sending.start()
+        seconds += float(readers.ask("read 1"))
+        sending.join()
+    return clients * EVENTS / seconds
 
 
 def _streams(run: Run, daemon: Live, port: int, count: int, seconds: float) -> Iterator[Result]:

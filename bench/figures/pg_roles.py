@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import psycopg
@@ -94,7 +95,7 @@ class Fleet:
         self._start(name)
         return passed
 
-    def killed(self, slots: int) -> tuple[list[float], float, float, dict[str, int]]:
+    def killed(self, slots: int) -> tuple[list[float], float, float, dict[str, Any]]:
         """Kill the holder again and again while so many slots pass; seconds of each take-over, and what became of the
         slots."""
         begin, taken = int(time.time()) + 1, []

@@ -13,7 +13,9 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from examples.chat import documents, models
 from examples.chat.commands import elaborate_rag
@@ -28,6 +30,12 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; worker-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
 logins = Logins()
 stoker = AsyncClient()
 
@@ -71,15 +79,24 @@ app.mount("/stoker", bridge(authenticate=who))
 app.mount("/static", StaticFiles(directory=HERE / "static"))
 
 
-@app.middleware("http")
-async def sealed(request: Request, call_next: Any) -> Response:
-    response: Response = await call_next(request)
-    for name, value in {
-        "Content-Security-Policy": CSP, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
-        "Cache-Control": "no-cache",
-    }.items():  # fmt: skip
-        response.headers.setdefault(name, value)
-    return response
+class Sealed:
+    """What every answer says to the browser. Plain ASGI, so that streams pass untouched."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sealed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, sealed)
+
+
+app.add_middleware(Sealed)
 
 
 def page(name: str, **texts: str) -> HTMLResponse:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 from aiosmtpd.controller import Controller
 
@@ -56,7 +57,7 @@ class Sink:
         self._smtp = Controller(self, "127.0.0.1", port)
         self._smtp.start()
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 (aiosmtpd's name)
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
         self.mails.append(envelope)
         return "250 OK"
 
@@ -183,6 +184,32 @@ def test_a_foreign_cron_says_that_it_ran(watched: Daemon, sink: Sink) -> None:
     assert "disk full" in str(done)
     for words in (("work",), ("nothing",), ("backup", "--status", "maybe")):
         typed(watched, "heartbeat", *words, code=exits.REFUSED)
+
+
+def test_a_foreign_cron_says_so_from_elsewhere(watched: Daemon) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    watched.stop()
+    watched.more_environ["STOKER_WEB_LISTEN"] = address
+    watched.start()
+    token = typed(watched, "heartbeat", "backup", "--token").stdout.strip()
+    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}) as http:
+
+        def answered() -> httpx.Response | None:
+            with contextlib.suppress(httpx.TransportError):
+                return http.post("/heartbeat/backup?status=ok")
+            return None
+
+        first = until(answered, what="the bridge is up")
+        assert first is not None
+        assert first.status_code == 200, first.text
+        done = watched.client.ask("wait", dict[str, Any], job=first.json()["id"])
+        assert done["status"] == "completed"
+        assert http.post("/heartbeat/work").status_code == 401
+        assert http.post("/heartbeat/backup", headers={"Authorization": "Bearer hb1."}).status_code == 401
+        assert http.get("/").status_code == 401
+        assert http.post("/heartbeat/backup?status=perhaps").status_code in (400, 422)
 
 
 def test_a_webhook_that_does_not_answer_is_asked_again(sink: Sink) -> None:

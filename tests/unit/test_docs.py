@@ -223,7 +223,7 @@ def test_every_method_with_its_parameters_and_roles() -> None:
     assert list(table) == list(methods.TABLE)
     for name, method in methods.TABLE.items():
         params, told = table[name]
-        assert re.findall(r"`(\w+)`", params) == list(method.params.__struct_fields__), name
+        assert re.findall(r"`(\w+)`", params) == list(method.params.__struct_encode_fields__), name
         assert told == ", ".join(method.roles), name
 
 

@@ -23,6 +23,7 @@ class Turn {
   constructor(id, question, status) {
     this.id = id;
     this.question = question;
+    this.answer = "";
     this.open = !["completed", "failed", "cancelled"].includes(status);
     this.stream = make("stoker-stream", { kinds: "chunk" });
     this.stream.client = stoker;
@@ -43,6 +44,7 @@ class Turn {
 
   end(record) {
     this.open = false;
+    this.answer = record?.output?.text ?? this.stream.text;
     const status = this.stream.getAttribute("status");
     if (status === "completed") this.say(record?.output?.model ?? "");
     else if (status === "cancelled") this.say("stopped");
@@ -109,8 +111,8 @@ async function ask(event) {
   const field = byId("question");
   const question = field.value.trim();
   if (!question) return;
-  const said = [...turns.values()].filter((turn) => !turn.open && turn.stream.text);
-  const history = said.slice(-REMEMBERED).map((turn) => ({ question: turn.question, answer: turn.stream.text.slice(0, 1500) }));
+  const said = [...turns.values()].filter(({ answer }) => answer);
+  const history = said.slice(-REMEMBERED).map(({ question, answer }) => ({ question, answer: answer.slice(0, 1500) }));
   byId("send").disabled = true;
   try {
     const { id } = await stoker.submit(CHAT, { question, history, documents: byId("use").checked });

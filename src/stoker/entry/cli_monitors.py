@@ -74,9 +74,18 @@ def heartbeat(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An entry with heartbeat, by its name.")],
     status: Annotated[str, typer.Option(metavar="STATUS", help="ok, or error when it failed.")] = "ok",
     message: Annotated[str, typer.Option(metavar="TEXT", help="What went wrong.")] = "",
+    token: Annotated[
+        bool, typer.Option("--token", help="Say nothing; print the token with which another machine says it.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Say that something that Stoker does not run has run: `backup.sh && stoker heartbeat backup`."""
+    if token:
+        from stoker.web import tokens  # every other command starts faster without it
+
+        made = tokens.signer(session.of(ctx).settings()).heartbeat(name)
+        show.data({"token": made}) if json else show.say(made)
+        return
     client = session.of(ctx).client
     found = client.ask("heartbeat", Submitted, name=name, status=status, message=message)
     show.data(found) if json else show.say(found.id)

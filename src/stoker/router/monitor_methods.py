@@ -7,7 +7,7 @@ import msgspec
 
 from stoker.model import alert as alerts
 from stoker.model import monitor
-from stoker.model.errors import RequestError
+from stoker.model.errors import NotAllowed, RequestError
 from stoker.model.job import Submission, Submitted
 from stoker.model.request import Request, resolve
 from stoker.model.schedule import Entry
@@ -16,6 +16,7 @@ from stoker.model.slot import Fate, Tick
 from stoker.router.house import House
 from stoker.router.monitors import Watch
 from stoker.schedule.owed import owed
+from stoker.wire.messages import Who
 from stoker.wire.monitors import CalendarRecord, MonitorRecord
 from stoker.wire.records import iso, moment
 
@@ -97,6 +98,13 @@ async def heartbeat(house: House, _role: str, params: Heartbeat) -> Submitted:
     *_, answer = await house.store.schedules.decide(ticks, house.settings().node)
     house.claimer.wake({submission.command})
     return Submitted(answer.job or submission.id, answer.fate is Fate.FIRED)
+
+
+async def trusted(_house: House, who: Who | None, params: Heartbeat) -> Heartbeat:
+    """Through the bridge only with the token of that name, which it has checked, or by who may do everything."""
+    if who is not None and not who.all:
+        raise NotAllowed("a heartbeat is not for browsers; it has an address and a token of its own")
+    return params
 
 
 def _beat(house: House, entry: Entry, params: Heartbeat, slot: float) -> Submission:

@@ -243,9 +243,11 @@ class Monitors:
 
     def _check_in(self, entry: Entry, job: Claimed, status: str, duration: float | None) -> None:
         rules = self.rules(entry)
+        plain = len(entry.schedule.split()) != 6  # Sentry knows no seconds
         check = CheckIn(
-            id=job.id, slug=rules.slug, status=status, duration=duration, crontab=None if len(entry.schedule.split()) == 6 else entry.schedule, tz=entry.tz,
-            margin=rules.margin, longest=rules.longest, failures=rules.failures,
+            id=job.id, slug=rules.slug, status=status, duration=duration,
+            crontab=entry.schedule if plain else None, tz=entry.tz, margin=rules.margin, longest=rules.longest,
+            failures=rules.failures,
         )  # fmt: skip
         self._note(alerts.CHECK_IN, job.id, {"check": msgspec.to_builtins(check)}, _TAG + entry.name, status, 3600.0)
 

@@ -29,6 +29,7 @@ from stoker.web.auth import Auth, Authenticate, mounted_at
 from stoker.web.calls import Calls
 from stoker.web.commands003 import Commands003
 from stoker.web.guard import Guard
+from stoker.web.heartbeats import Heartbeats
 from stoker.web.hub import Hub
 from stoker.web.ledger import Ledger
 from stoker.web.refusal import Refusal
@@ -136,6 +137,7 @@ class Bridge:
             WebSocketRoute("/ws", Sockets(self.auth, self.hub, self.calls).serve),
             Route("/js/{name}", files.serve, methods=["GET"]),
             *self._socket_io(most),
+            *Heartbeats(signer(self.settings), self.calls).routes(),
             Route("/login", self.auth.login, methods=["GET"]),
             Route("/openapi.json", self.auth.gate(self._openapi), methods=["GET"]),
             Route("/", self.auth.gate(self._front), methods=["GET"]),

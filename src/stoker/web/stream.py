@@ -114,9 +114,10 @@ class Stream:
                     yield frame
 
     def at_hand(self) -> Iterator[Frame]:
-        """What there is to tell now, as far as nobody has to be asked for it; see :attr:`asks`."""
+        """Some of what there is to tell now and nobody has to be asked for, at most :data:`BATCH` bytes and an entry of
+        each topic. To be read to its end; see :attr:`asks`."""
         for name, place in list(self.places.items()):
-            while place.joined and not place.behind and place.number is not None and self.places.get(name) is place:
+            if place.joined and not place.behind:
                 yield from self._read(name, place)
 
     @property

@@ -58,6 +58,9 @@ def test_it_can_be_made_of_what_is_there(tmp_path: Path) -> None:
         assert bytes(Buffer.of(data)) == bytes(data)
     with pytest.raises(FileNotFoundError):
         Buffer.from_file(tmp_path / "nothing")
+    for endless in ("/dev/zero", "/dev/null"):
+        with pytest.raises(InvalidBuffer, match="no regular file"):
+            Buffer.from_file(endless)
 
 
 def test_a_file_can_be_read_into_it_without_a_copy(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import ClassVar, cast
 
 import uvloop
 
@@ -18,13 +19,12 @@ HELLO = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: hello
 class Writer(asyncio.Protocol):
     """One client."""
 
-    __slots__ = ("paused", "transport")
+    __slots__ = ("transport",)
 
-    everyone: set[Writer] = set()
+    everyone: ClassVar[set[Writer]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport, self.paused = transport, False
+        self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(HELLO)

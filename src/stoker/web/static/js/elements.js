@@ -187,7 +187,7 @@ export class StokerProgress extends JobElement {
     else this.#track.removeAttribute("aria-valuenow");
     this.#track.setAttribute("aria-label", message || "progress");
     this.#message.textContent = message;
-    this.#percent.textContent = known && `${known} %`;
+    this.#percent.textContent = known && `${known}\u00a0%`;
   }
 }
 
