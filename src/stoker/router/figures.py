@@ -138,54 +138,109 @@ class Figures:
         """What Prometheus reads. Of processes: as they were at the last sample."""
         counts = await self._store.counts()
         settings, page = self._settings(), Page()
-        page.family("stoker_info", "gauge", "This daemon.", [
-            ({"node": settings.node, "boot": self._boot, "version": __version__}, 1)])
+        page.family(
+            "stoker_info",
+            "gauge",
+            "This daemon.",
+            [({"node": settings.node, "boot": self._boot, "version": __version__}, 1)],
+        )
         page.family("stoker_uptime_seconds", "gauge", "How long it runs.", [({}, self._clock.mono() - self._begun)])
-        page.family("stoker_jobs", "gauge", "Jobs in the store by state.", [
-            ({"state": state}, getattr(counts, state)) for state in STATES])
-        page.family("stoker_jobs_waiting", "gauge", "New jobs by what they wait for.", [
-            ({"for": "slot"}, counts.ready), ({"for": "time"}, counts.scheduled), ({"for": "key"}, counts.held)])
-        page.family("stoker_oldest_ready_seconds", "gauge", "Age of the first ready job.", [
-            ({}, self._age(counts.oldest_ready))])
-        page.family("stoker_slots", "gauge", "Slots for jobs, and how many are busy.", [
-            ({"kind": "all"}, settings.max_tasks or settings.consumers_max),
-            ({"kind": "busy"}, len(self._desk.attempts))])
+        page.family(
+            "stoker_jobs",
+            "gauge",
+            "Jobs in the store by state.",
+            [({"state": state}, getattr(counts, state)) for state in STATES],
+        )
+        page.family(
+            "stoker_jobs_waiting",
+            "gauge",
+            "New jobs by what they wait for.",
+            [({"for": "slot"}, counts.ready), ({"for": "time"}, counts.scheduled), ({"for": "key"}, counts.held)],
+        )
+        page.family(
+            "stoker_oldest_ready_seconds",
+            "gauge",
+            "Age of the first ready job.",
+            [({}, self._age(counts.oldest_ready))],
+        )
+        page.family(
+            "stoker_slots",
+            "gauge",
+            "Slots for jobs, and how many are busy.",
+            [
+                ({"kind": "all"}, settings.max_tasks or settings.consumers_max),
+                ({"kind": "busy"}, len(self._desk.attempts)),
+            ],
+        )
         page.family("stoker_submitted_total", "counter", "Jobs stored by this daemon.", [({}, self._tally.submitted)])
         self._commands(page)
         self._pools(page)
         if self.latest is not None:
             _processes(page, self.latest)
-        page.family("stoker_healthy", "gauge", "Whether jobs that wait are worked on.", [
-            ({}, int((await self.health(counts.oldest_ready))["ok"]))])
+        page.family(
+            "stoker_healthy",
+            "gauge",
+            "Whether jobs that wait are worked on.",
+            [({}, int((await self.health(counts.oldest_ready))["ok"]))],
+        )
         return page.text()  # fmt: skip
 
     def _commands(self, page: Page) -> None:
         tallies = sorted(self._tally.commands.items())
-        page.family("stoker_attempts_total", "counter", "Attempts that ended in this daemon.", [
-            ({"command": name, "outcome": word}, count)
-            for name, tally in tallies
-            for word, count in (("done", tally.done), ("not_done", tally.not_done), ("snoozed", tally.snoozed))
-            if count])
-        page.family("stoker_attempt_seconds_total", "counter", "Seconds spent in attempts.", [
-            ({"command": name}, tally.seconds) for name, tally in tallies])
-        page.histograms("stoker_job_wait_seconds", "From the moment a job is due to its handler, first attempts.", [
-            ({"command": name}, tally.waits) for name, tally in tallies])
-        page.histograms("stoker_job_run_seconds", "How long handlers take.", [
-            ({"command": name}, tally.runs) for name, tally in tallies])
+        page.family(
+            "stoker_attempts_total",
+            "counter",
+            "Attempts that ended in this daemon.",
+            [
+                ({"command": name, "outcome": word}, count)
+                for name, tally in tallies
+                for word, count in (("done", tally.done), ("not_done", tally.not_done), ("snoozed", tally.snoozed))
+                if count
+            ],
+        )
+        page.family(
+            "stoker_attempt_seconds_total",
+            "counter",
+            "Seconds spent in attempts.",
+            [({"command": name}, tally.seconds) for name, tally in tallies],
+        )
+        page.histograms(
+            "stoker_job_wait_seconds",
+            "From the moment a job is due to its handler, first attempts.",
+            [({"command": name}, tally.waits) for name, tally in tallies],
+        )
+        page.histograms(
+            "stoker_job_run_seconds",
+            "How long handlers take.",
+            [({"command": name}, tally.runs) for name, tally in tallies],
+        )
         page.family("stoker_dispatched_total", "counter", "Dispatches that ended, which are never stored.", [
             ({"command": command, "outcome": word}, count)
             for (command, word), count in sorted(self._dispatcher.counts.items())])  # fmt: skip
 
     def _pools(self, page: Page) -> None:
-        pools = [({"product": pool.spec.product, "isolation": str(pool.spec.isolation)}, pool)
-                 for pool in self._pool.pools]
+        pools = [
+            ({"product": pool.spec.product, "isolation": str(pool.spec.isolation)}, pool) for pool in self._pool.pools
+        ]
         page.family("stoker_pool_workers", "gauge", "Live workers.", [(name, len(pool.live)) for name, pool in pools])
-        page.family("stoker_pool_active_jobs", "gauge", "Jobs in workers.", [
-            (name, sum(worker.active for worker in pool.workers)) for name, pool in pools])
-        page.family("stoker_pool_waiting_jobs", "gauge", "Jobs that wait for a worker.", [
-            (name, len(pool.waiting)) for name, pool in pools])
-        page.family("stoker_pool_replaced_total", "counter", "Workers that died.", [
-            (name, pool.replaced) for name, pool in pools])
+        page.family(
+            "stoker_pool_active_jobs",
+            "gauge",
+            "Jobs in workers.",
+            [(name, sum(worker.active for worker in pool.workers)) for name, pool in pools],
+        )
+        page.family(
+            "stoker_pool_waiting_jobs",
+            "gauge",
+            "Jobs that wait for a worker.",
+            [(name, len(pool.waiting)) for name, pool in pools],
+        )
+        page.family(
+            "stoker_pool_replaced_total",
+            "counter",
+            "Workers that died.",
+            [(name, pool.replaced) for name, pool in pools],
+        )
         page.family("stoker_pool_broken", "gauge", "Whether no workers are made any more.", [
             (name, int(pool.broken is not None)) for name, pool in pools])  # fmt: skip
 
@@ -200,8 +255,12 @@ def _processes(page: Page, sample: Sample) -> None:
         page.family(f"stoker_worker_{name}", kind, about, [
             (labels, found) for labels, one in workers if (found := value(one)) is not None])  # fmt: skip
     others = [({"role": one.role, "pid": one.pid}, one) for one in sample.processes]
-    page.family("stoker_process_cpu_seconds_total", "counter", "Processor time of the daemon's own processes.", [
-        (labels, one.cpu_seconds) for labels, one in others])
+    page.family(
+        "stoker_process_cpu_seconds_total",
+        "counter",
+        "Processor time of the daemon's own processes.",
+        [(labels, one.cpu_seconds) for labels, one in others],
+    )
     page.family("stoker_process_resident_memory_bytes", "gauge", "Memory of the daemon's own processes.", [
         (labels, round(one.rss_mb * MB)) for labels, one in others])  # fmt: skip
 

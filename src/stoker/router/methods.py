@@ -351,9 +351,7 @@ TABLE: dict[str, Method] = {
     "schedule_slots": Method(schedule_methods.Slots, schedule_methods.schedule_slots),
     "monitors": Method(monitor_methods.Watched, monitor_methods.monitors),
     "calendar": Method(monitor_methods.Span, monitor_methods.calendar),
-    "heartbeat": Method(
-        monitor_methods.Heartbeat, monitor_methods.heartbeat, EVERYONE, monitor_methods.trusted
-    ),
+    "heartbeat": Method(monitor_methods.Heartbeat, monitor_methods.heartbeat, EVERYONE, monitor_methods.trusted),
     "pools": Method(Nothing, pools),
     "pool_set": Method(SetPool, pool_set, ("script",)),
     "stats": Method(Nothing, stats),

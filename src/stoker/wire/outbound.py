@@ -106,9 +106,7 @@ def _resolved(to: Target, allowed: Sequence[str]) -> str:
     if not named(to, allowed):
         for text in found:
             if not may_ask(ipaddress.ip_address(text.partition("%")[0]), allowed):
-                raise Outside(
-                    f"{to.host} is at {text}, which is not of the public net; `schedules.hosts` may allow it"
-                )
+                raise Outside(f"{to.host} is at {text}, which is not of the public net; `schedules.hosts` may allow it")
     if not found:
         raise Outside(f"{to.host} has no address")
     return found[0]

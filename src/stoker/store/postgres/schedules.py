@@ -107,9 +107,7 @@ def _rounds(ticks: Sequence[Tick]) -> Iterator[list[tuple[int, Tick]]]:
         left = [one for one in left if one[0] not in taken]
 
 
-async def _decide_once(
-    db: Db, part: Sequence[tuple[int, Tick]], decider: str, now: float
-) -> dict[int, Decided]:
+async def _decide_once(db: Db, part: Sequence[tuple[int, Tick]], decider: str, now: float) -> dict[int, Decided]:
     rows = await db.all(
         "schedule_advance", [tick.line.name for _, tick in part], [tick.line.node for _, tick in part],
         [tick.slot for _, tick in part],
