@@ -83,8 +83,8 @@ class Buffer:
     def from_file(path: str | PathLike[str]) -> Buffer:
         """A Buffer with what is in a file; copied by the kernel, in one piece.
 
-        Raises :class:`InvalidBuffer` for what is no regular file: a device may have no end, and this memory belongs to no
-        process that could be stopped for it.
+        Raises :class:`InvalidBuffer` for what is no regular file: a device may have no end, and this memory belongs to
+        no process that could be stopped for it.
         """
         with open(path, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
