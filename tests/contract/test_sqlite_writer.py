@@ -224,7 +224,7 @@ PLANS = {
     "stats_since": "PRIMARY KEY (coarse=? AND at>?)",
     "message_place": "(id=?)",
     "messages_after": "INTEGER PRIMARY KEY (rowid>?)",
-    "messages_to": "messages_user (user=?)",
+    "messages_to": "messages_user (user=?",
     "purge_messages": "INTEGER PRIMARY KEY (rowid=?)",
     "role_extend": "PRIMARY KEY (name=?)",
     "role_get": "PRIMARY KEY (name=?)",
@@ -266,8 +266,8 @@ async def test_every_statement_finds_its_rows_by_an_index(store: SqliteStore) ->
 
 async def test_no_statement_is_left_out_of_the_plans() -> None:
     small = {
-        "pause", "resume", "rate_get", "job_seq", "uncordon", "message_head", "message_number", "role_leave", "role_nodes",
-        "roles", "schedule_unseen", "set_message_number", "set_message_purged",
+        "pause", "resume", "rate_get", "job_seq", "uncordon", "message_head", "message_number", "role_leave",
+        "role_nodes", "roles", "schedule_unseen", "set_message_number", "set_message_purged",
     }  # fmt: skip
     inserts = {
         "insert_job", "insert_event", "take_unique", "rate_set", "beat", "cordon", "restore_job", "add_message",
