@@ -54,7 +54,8 @@ def test_no_other_module_holds_statements_of_its_own() -> None:
     guilty = {
         str(path.relative_to(package))
         for path in package.rglob("*.py")
-        if any(writes.search(line) for line in path.read_text().splitlines())
+        if path.relative_to(package).parts[0] != "bench"  # bare SQL is what it measures beside
+        and any(writes.search(line) for line in path.read_text().splitlines())
     }
     # the fixed conditions of the list, and the look at a file before it is ours
     assert guilty <= {"store/sqlite/reading.py", "store/sqlite/connection.py"}
