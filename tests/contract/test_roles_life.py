@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stoker.model.role import Candidate
-from stoker.router.roles import Roles
+from stoker.router.nodes.roles import Roles
 from stoker.router.router import Router
 from stoker.settings import Current, load
 from stoker.store.base import Store
@@ -17,7 +17,7 @@ LEASE = 30.0
 
 def roles_of(place: Place, store: Store, folder: Path, node: str, names: str = "mail") -> Roles:
     flags = {"root": str(folder), "node": node, "roles.names": names}
-    return Router(Current(load(flags, environ={})), store, clock=place.clock).roles  # type: ignore[attr-defined]
+    return Router(Current(load(flags, environ={})), store, clock=place.clock).house.roles  # type: ignore[attr-defined]
 
 
 @needs(SHARED)

@@ -22,7 +22,7 @@ import pytest
 
 from stoker import Buffer, Dispatched, Dispatcher
 from stoker.model.errors import DispatchTimeout, NoWorker, WorkerLost
-from stoker.wire.buffer import SEALS
+from stoker.wire.memfd import SEALS
 from tests.apps import moved
 from tests.crash.conftest import Make
 from tests.daemon import Daemon, RawClient, alive, scaled, until

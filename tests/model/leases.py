@@ -21,7 +21,7 @@ reaper on every node that skips what runs there, ``Lost`` counted against ``most
 held, attempts disowned when a renewal is refused.
 
 An attempt is trusted from the moment its *claim* was asked for, and a claim whose answer comes later than that trust
-lasts is not begun (``stoker.router.trust``). This model found that rule missing: ``trust_claim_from_answer``, by
+lasts is not begun (``stoker.router.jobs.trust``). This model found that rule missing: ``trust_claim_from_answer``, by
 which two nodes run one job when a claim is answered late, was the product as it was. See ``tests/crash/test_pg_late``.
 
 Left out: other jobs, so the order of claims, keys and limits; back-off (a job that may run again may run at once);

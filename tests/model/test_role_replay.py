@@ -24,7 +24,7 @@ from stoker.model import hook
 from stoker.model.command import CommandSpec
 from stoker.model.job import Claimed, Overrides
 from stoker.model.role import Candidate, Holding, Role
-from stoker.router.roles_hooks import outdated
+from stoker.router.nodes.hooks import outdated
 from stoker.store.base import Store
 from tests.contract.places import PLACES, Place
 from tests.model import roles

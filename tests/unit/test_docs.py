@@ -37,7 +37,7 @@ from stoker.entry import cli, exits
 from stoker.model import errors, packing
 from stoker.model.command import define
 from stoker.model.event import EventKind
-from stoker.router import methods
+from stoker.router.methods import table as methods
 from stoker.run.context import Context
 from stoker.settings import ABOUT, Settings
 from stoker.wire.records import JobRecord

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.model.pool import PoolSpec
-from stoker.router.pools_share import portions
+from stoker.router.pools.share import portions
 from stoker.store.base import Quota
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from stoker import settings
 from stoker.model.errors import SettingsError
-from stoker.settings import ABOUT, FILE, FIXED, SOCKET_PATH_MAX, Current, Settings, as_environ, find_root, load
+from stoker.settings import ABOUT, FILE, FIXED, SOCKET_PATH_MAX, Current, Settings, about, as_environ, find_root, load
 from stoker.settings import fields as fields_module
 
 
@@ -184,7 +184,7 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
 
 def test_every_named_group_of_settings_is_of_settings() -> None:
     fields = set(settings.KINDS)
-    groups = (FIXED, fields_module.SIZES, fields_module.TIMES, fields_module.CHOICES, fields_module.LEAST)
+    groups = (FIXED, about.SIZES, about.TIMES, about.CHOICES, about.LEAST)
     assert all(set(group) <= fields for group in groups)
 
 

@@ -65,7 +65,7 @@ async def _run(settings: Settings, listeners: list[socket.socket]) -> int:
     beat = asyncio.create_task(_beat())  # from the beginning: after a restart the manager waits for no second READY
     await router.start(listeners)
     _collect_seldom()
-    systemd.notify("READY=1", f"STATUS={len(router.pool.commands)} commands ready")
+    systemd.notify("READY=1", f"STATUS={len(router.house.pool.commands)} commands ready")
     again = await router.run()
     beat.cancel()
     return exits.AGAIN if again else exits.OK

@@ -1,37 +1,54 @@
-"""The parts of one router, by name: what methods and connections work with. Put together in :mod:`.router`."""
+"""The parts of one router, by name: what methods and connections work with. Put together in :mod:`.building`."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from stoker.router.admission import Admission
-from stoker.router.audience import Audience
-from stoker.router.claimer import Claimer
-from stoker.router.desk import Desk
-from stoker.router.dispatch import Dispatcher
-from stoker.router.figures import Figures
-from stoker.router.hub import Hub
+from stoker.model.clock import Clock
+from stoker.router.dispatch.dispatcher import Dispatcher
+from stoker.router.jobs.admission import Admission
+from stoker.router.jobs.audience import Audience
+from stoker.router.jobs.claimer import Claimer
+from stoker.router.jobs.desk import Desk
 from stoker.router.keeper import Keeper
-from stoker.router.member import Member
-from stoker.router.monitors import Monitors
-from stoker.router.pool import Pool
-from stoker.router.roles import Roles
-from stoker.router.sampler import Sampler
-from stoker.router.schedules import Schedules
-from stoker.router.tally import Tally
+from stoker.router.nodes.member import Member
+from stoker.router.nodes.roles import Roles
+from stoker.router.pools.nursery import Nursery
+from stoker.router.pools.pool import Pool
+from stoker.router.push.hub import Hub
+from stoker.router.schedules.monitors import Monitors
+from stoker.router.schedules.schedules import Schedules
+from stoker.router.stats.figures import Figures
+from stoker.router.stats.sampler import Sampler
+from stoker.router.stats.tally import Tally
 from stoker.settings import Current
 from stoker.store.base import Store
 
 
-@dataclass(frozen=True)
+class Life(Protocol):
+    """What can be asked of the router as a whole."""
+
+    async def reload(self) -> None:
+        """Fork from freshly loaded code. Raises AppError or SettingsError when it is broken: the old stays."""
+
+    def ask_restart(self) -> None:
+        """Leave, and come back."""
+
+    def ask_stop(self) -> None:
+        """Leave when what runs has ended; asked again: leave now."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class House:
-    """One of each. ``reload`` raises AppError when the new code is broken; ``stop`` and ``restart`` only ask."""
+    """One of each."""
 
     settings: Current
+    clock: Clock
     boot: str
     store: Store
     pool: Pool
+    nursery: Nursery
     desk: Desk
     claimer: Claimer
     keeper: Keeper
@@ -46,6 +63,4 @@ class House:
     sampler: Sampler
     dispatcher: Dispatcher
     tally: Tally
-    reload: Callable[[], Awaitable[None]]
-    restart: Callable[[], None]
-    stop: Callable[[], None]
+    life: Life

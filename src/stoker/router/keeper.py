@@ -15,12 +15,12 @@ import structlog
 from stoker import failpoint
 from stoker.model.errors import StoreError
 from stoker.model.outcome import Blame, Fault, Lost
-from stoker.router.audience import Audience
-from stoker.router.claimer import Claimer
-from stoker.router.desk import Desk
-from stoker.router.hub import Hub
-from stoker.router.member import Member
-from stoker.router.pool import Pool
+from stoker.router.jobs.audience import Audience
+from stoker.router.jobs.claimer import Claimer
+from stoker.router.jobs.desk import Desk
+from stoker.router.nodes.member import Member
+from stoker.router.pools.pool import Pool
+from stoker.router.push.hub import Hub
 from stoker.run import process
 from stoker.settings import Current
 from stoker.store.base import Store

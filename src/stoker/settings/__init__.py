@@ -1,9 +1,9 @@
 """What can be set, and where it is read from."""
 
+from stoker.settings.about import ABOUT, FIXED
+from stoker.settings.current import Current
 from stoker.settings.fields import (
-    ABOUT,
     FILE,
-    FIXED,
     FOLDER,
     KINDS,
     POSTGRES,
@@ -12,7 +12,6 @@ from stoker.settings.fields import (
     SOCKET_PATH_MAX,
     SQLITE,
     WEB_LISTEN,
-    Current,
     Schedules,
     Settings,
     Web,

@@ -20,21 +20,18 @@ import msgspec
 from stoker.model import pool, quantities
 from stoker.model.command import NAME
 from stoker.model.errors import SettingsError
+from stoker.settings.about import CHOICES, LEAST, SIZES, TIMES
 from stoker.settings.fields import (
-    CHOICES,
     FILE,
     FOLDER,
     KINDS,
-    LEAST,
     POSTGRES,
     PRODUCTS,
     PROFILES,
     SECRET_LEAST,
-    SIZES,
     SOCKET_PATH_MAX,
     SQLITE,
     TABLES,
-    TIMES,
     Settings,
     in_tables,
     value,

@@ -26,7 +26,7 @@ from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, Submitted
 from stoker.model.product import Catalog
 from stoker.model.request import Request
-from stoker.router.admission import Admission
+from stoker.router.jobs.admission import Admission
 from stoker.run import executor
 from stoker.run.executor import Run
 from stoker.store.address import store_at

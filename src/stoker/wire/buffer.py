@@ -23,13 +23,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from stoker.model.errors import BufferClosed, BufferMoved, InvalidBuffer
 from stoker.model.quantities import show_size
-from stoker.wire import exchange
+from stoker.wire import exchange, memfd
 from stoker.wire.exchange import MARK
 
 B = TypeVar("B", bound="Buffer")
 
-SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0)
-"""The size stays as it is, whoever holds the descriptor."""
 SENDFILE_MAX = 1 << 30
 RELIEVE_AT_ONCE, RELIEVE_PAUSE = 2 << 20, 0.0001
 """Bytes, and seconds between them. The kernel holds the lock of the address space meanwhile, and may keep a processor
@@ -54,13 +52,13 @@ class Buffer:
     _ended: type[BufferMoved] | type[BufferClosed] | None = None
 
     def __new__(cls, size: int) -> Buffer:
-        fd = _create()
+        fd = memfd.create()
         try:
             os.ftruncate(fd, size)
         except BaseException as error:
             os.close(fd)
             if isinstance(error, OSError | OverflowError):
-                raise InvalidBuffer(f"there is no buffer of {size} bytes: {_why(error)}") from None
+                raise InvalidBuffer(f"there is no buffer of {size} bytes: {memfd.why(error)}") from None
             raise
         return _sealed(fd, size)
 
@@ -69,7 +67,7 @@ class Buffer:
         """A Buffer with a copy of ``data``: bytes, or whatever else has the buffer protocol."""
         view = memoryview(data)
         flat = view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
-        fd = _create()
+        fd = memfd.create()
         try:
             done = 0
             while done < len(flat):
@@ -89,7 +87,7 @@ class Buffer:
         with open(path, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise InvalidBuffer(f"{os.fspath(path)} is no regular file")
-            fd = _create()
+            fd = memfd.create()
             try:
                 while os.sendfile(fd, file.fileno(), None, SENDFILE_MAX):
                     pass
@@ -104,7 +102,7 @@ class Buffer:
         """The Buffer behind a descriptor that came from elsewhere, which is ours from now on: closed if it is none, or
         has not the announced size. Raises :class:`InvalidBuffer`."""
         try:
-            found = check(fd, size)
+            found = memfd.check(fd, size)
         except BaseException:
             os.close(fd)
             raise
@@ -320,31 +318,9 @@ class _Nothing(Buffer, bytes):
         """There is nothing to unmap."""
 
 
-def check(fd: int, size: int | None = None) -> int:
-    """Whether a descriptor may be mapped as a Buffer of ``size`` bytes; its size. Raises :class:`InvalidBuffer`."""
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
-        raise InvalidBuffer("the descriptor is no memory file (memfd)")
-    try:
-        seals = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-    except OSError:
-        raise InvalidBuffer("the descriptor is a file that cannot be sealed, not a memory file (memfd)") from None
-    if seals & SEALS != SEALS:
-        raise InvalidBuffer("the memory file is not sealed against shrinking and growing")
-    if size is not None and found.st_size != size:
-        raise InvalidBuffer(f"the memory file has {found.st_size} bytes, and {size} were announced")
-    return found.st_size
-
-
-def _create() -> int:
-    if not hasattr(os, "memfd_create"):
-        raise InvalidBuffer("Buffers need Linux (memfd_create)")
-    return os.memfd_create("stoker-buffer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-
-
 def _sealed(fd: int, size: int) -> Buffer:
     try:
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, memfd.SEALS)
     except BaseException:
         os.close(fd)
         raise
@@ -356,10 +332,6 @@ def _mapped(fd: int, size: int) -> Buffer:
         made: Buffer = mmap.mmap.__new__(_Mapped, fd, size) if size else bytes.__new__(_Nothing)
     except (OSError, ValueError) as error:
         os.close(fd)
-        raise InvalidBuffer(f"the memory cannot be mapped: {_why(error)}") from None
+        raise InvalidBuffer(f"the memory cannot be mapped: {memfd.why(error)}") from None
     made._fd = fd
     return made
-
-
-def _why(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error)

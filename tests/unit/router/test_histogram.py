@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker.router.histogram import BOUNDS, FLOOR, Histogram
+from stoker.router.stats.histogram import BOUNDS, FLOOR, Histogram
 
 DURATIONS = st.floats(min_value=0.0, max_value=1e4, allow_nan=False)
 

@@ -18,8 +18,8 @@ from stoker.model.audience import EVERYBODY, Address, NewMessage, Roles, Tab
 from stoker.model.clock import FakeClock
 from stoker.model.errors import StokerError
 from stoker.model.ids import new_job_id
-from stoker.router.hub import Hub
-from stoker.router.hub_tree import Tree
+from stoker.router.push.hub import Hub
+from stoker.router.push.tree import Tree
 from stoker.store.messages import Head
 from stoker.store.sqlite import SqliteStore
 

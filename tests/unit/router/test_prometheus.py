@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stoker.router.histogram import Histogram
-from stoker.router.prometheus import Page
+from stoker.router.stats.histogram import Histogram
+from stoker.router.stats.prometheus import Page
 
 
 def test_a_family_has_its_help_its_kind_and_its_samples() -> None:

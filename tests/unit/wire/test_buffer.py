@@ -19,8 +19,9 @@ import pytest
 from stoker.model.errors import BufferClosed, BufferMoved, InvalidBuffer, InvalidInput
 from stoker.model.schema import JsonCodec, Signature
 from stoker.wire import rights
-from stoker.wire.buffer import SEALS, Buffer, check
+from stoker.wire.buffer import Buffer
 from stoker.wire.exchange import Exchange
+from stoker.wire.memfd import SEALS, check
 from stoker.wire.rights import BUFFERS_MAX, close_all
 
 

@@ -1,0 +1,1 @@
+"""Jobs handed to a worker that lives, and never stored."""

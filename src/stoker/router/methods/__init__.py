@@ -1,0 +1,1 @@
+"""What clients may ask, a file for each subject; the table has them all."""

@@ -1,0 +1,1 @@
+"""The processes of this machine, and which of them gets which job."""

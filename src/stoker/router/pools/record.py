@@ -1,0 +1,46 @@
+"""Pools and their workers as the outside sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from stoker.model.stats import WorkerInfo
+from stoker.router.pools.resident import Resident
+from stoker.router.pools.residents import Residents
+
+NOTHING: Mapping[int | None, WorkerInfo] = types.MappingProxyType({})
+
+
+def pool_record(pool: Residents, infos: Mapping[int | None, WorkerInfo] = NOTHING) -> dict[str, Any]:
+    """A pool: its limits, and how it is now; of its workers also what was measured, by their pids."""
+    return {
+        **msgspec.to_builtins(pool.spec),
+        "slots": pool.slots,
+        "live": len(pool.live),
+        "busy": sum(worker.active for worker in pool.workers),
+        "waiting": len(pool.waiting),
+        "replaced": pool.replaced,
+        "broken": pool.broken,
+        "why": pool.why(),
+        "processes": [worker_record(worker, infos.get(worker.pid)) for worker in pool.workers],
+    }
+
+
+def worker_record(worker: Resident, info: WorkerInfo | None) -> dict[str, Any]:
+    """A worker that stays, and what it does."""
+    leaving = worker.outgoing or worker.released
+    return {
+        "pid": worker.pid,
+        "product": worker.product,
+        "state": "starting" if not worker.ready else "leaving" if leaving else "ready",
+        "activeJobs": worker.active,
+        "assigned": worker.load,
+        "done": worker.done,
+        "age": round(asyncio.get_running_loop().time() - worker.born_at, 3),
+        **({} if info is None else msgspec.to_builtins(info)),
+    }

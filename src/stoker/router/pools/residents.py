@@ -1,0 +1,360 @@
+"""The workers of one pool: how many there are, who gets the next job, and what happens when they die.
+
+workers ──────────────── kept alive, all of them from the start
+  │  a job waited longer than grow_after, and all are busy
+  ▼
+max_workers ──────────── those beyond go again when they were idle for shrink_after
+
+dies with jobs done      replaced at once
+dies again and again     replaced after 0, 1, 5, 15 s; after BROKEN_AFTER deaths without a job the pool is broken
+is worn (jobs, age, memory)   gets no new jobs; its successor is there before it goes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from stoker.model.outcome import Outcome, Returned
+from stoker.model.pool import PoolSpec
+from stoker.model.quantities import show_seconds
+from stoker.router.jobs.attempt import Attempt, End
+from stoker.router.pools.resident import NOT_BEGUN, Resident
+from stoker.run import process
+from stoker.wire.frames import DIRECT
+
+log = structlog.get_logger(role="pool")
+
+PAUSES = (0.0, 1.0, 5.0, 15.0)
+"""Seconds before the next worker after the first death without a job, the second …"""
+BROKEN_AFTER = 5
+BROKEN_AGAIN = 60.0
+"""Seconds after which a broken pool is tried again."""
+STUCK_GRACES = 4
+"""A worker that does not begin a job for so many times ``kill_grace`` is killed."""
+YOUNG = 1.0
+"""Seconds of life within which an idle worker's death counts as one of its start."""
+
+
+class Residents:
+    """One pool. ``make`` forks a worker, ``on_lost`` gets the attempts whose worker died, ``on_room`` is called when
+    more could start than before."""
+
+    def __init__(
+        self, spec: PoolSpec, slots: int, kill_grace: Callable[[], float], make: Callable[[Residents, int], Resident],
+        on_lost: Callable[[Attempt, Outcome], None], on_room: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.spec = spec
+        self.slots = slots
+        self._kill_grace = kill_grace
+        self._make = make
+        self._on_lost = on_lost
+        self._on_room = on_room
+        self._loop = asyncio.get_running_loop()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._suspects: set[str] = set()
+        self._deaths = 0
+        self._problem = ""
+        self._broken = False
+        self._again_at: float | None = None
+        self.workers: list[Resident] = []
+        self.waiting: deque[Attempt] = deque()
+        self.closed = False
+        self.replaced = 0
+        self.first: Callable[[str], None] = lambda product: None
+        """Called before jobs that wait get what is free."""
+
+    # ── what it can take ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def name(self) -> str:
+        return self.spec.product or f"of all products ({self.spec.isolation})"
+
+    @property
+    def room(self) -> int:
+        """How many more jobs could be claimed for it: for free slots, and one worker's worth that may wait for a worker
+        to be made, since only who waits shows that one is needed."""
+        if not self.spec.enabled or self.closed:
+            return 0
+        free = sum(worker.room for worker in self.workers)
+        if len(self._fresh) < self.spec.most and self._again_at is None:
+            free += self.slots
+        return max(0, free - len(self.waiting))
+
+    @property
+    def held(self) -> list[Attempt]:
+        return [*(attempt for worker in self.workers for attempt in worker.attempts.values()), *self.waiting]
+
+    @property
+    def live(self) -> list[Resident]:
+        """Workers that are there and take jobs."""
+        return [worker for worker in self.workers if worker.takes and not worker.single]
+
+    @property
+    def _fresh(self) -> list[Resident]:
+        """Workers that are not on their way out."""
+        return [worker for worker in self.workers if not (worker.outgoing or worker.single or worker.released)]
+
+    def least_busy(self) -> Resident | None:
+        """The worker that has the least to do, of those that are there."""
+        return min(self.live, key=lambda worker: worker.load, default=None)
+
+    @property
+    def broken(self) -> str | None:
+        """What is wrong, when no workers are made any more."""
+        return self._problem if self._broken else None
+
+    def why(self) -> str | None:
+        """Why it takes nothing, if that is not because all are busy."""
+        if not self.spec.enabled:
+            return f"the product {self.spec.product} is disabled; `stoker pools set {self.spec.product} enabled=true`"
+        wait = "" if self._again_at is None else show_seconds(max(0.0, self._again_at - self._loop.time()))
+        if self._broken and not self.live:
+            return f"the pool {self.name} is broken: {self._problem}; tried again in {wait}, or by `stoker reload`"
+        if wait and not self.live:
+            return f"the workers of {self.name} die: {self._problem}; the next one is made in {wait}"
+        if self.live or not self.workers:
+            return None
+        so_far = self._loop.time() - min(worker.born_at for worker in self.workers)
+        return f"the workers of {self.name} are starting, for {show_seconds(so_far)} so far"
+
+    # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, attempts: Sequence[Attempt]) -> None:
+        """Run them on the least busy workers, or on the next that have room."""
+        for attempt in attempts:
+            if self.closed:
+                self._on_lost(attempt, Returned("its workers are gone", begun=False))
+            elif attempt.job.id in self._suspects:
+                self._suspects.remove(attempt.job.id)
+                single = self._fork(1)
+                single.single = True
+                single.assign([attempt], self._kill_grace())
+            else:
+                self.waiting.append(attempt)
+        self._match()
+
+    def ended(self, worker: Resident, ends: Sequence[End]) -> None:
+        """Jobs ended, or were given back; their slots are free."""
+        done = worker.done
+        worker.took(ends, self._kill_grace())
+        if self._deaths and worker.done > done:
+            self._recovered()
+        if not worker.load:
+            self._rest(worker)
+        self._match()
+
+    def _match(self) -> None:
+        self.first(self.spec.product)
+        if self.waiting:
+            self._hand_out()
+        if self.waiting and len(self._fresh) < self.spec.most and self._again_at is None:
+            if self._fresh:
+                self._later("grow", self.spec.grow_after, self._grow)
+            else:
+                self._fork(self.slots)
+
+    def _hand_out(self) -> None:
+        """Those that wait to those that have room, the least busy first; each gets its share with one write."""
+        shares: list[tuple[Resident, list[Attempt]]] = []
+        free: list[tuple[int, bool, int, int]] = []
+        """How much a worker has to do, who is on its way out last, which share, and how much more it takes."""
+        for worker in self.workers:
+            room = 0 if worker.single else worker.room
+            if room > 0:
+                free.append((worker.load, not worker.outgoing, len(shares), room))
+                shares.append((worker, []))
+        heapq.heapify(free)
+        while self.waiting and free:
+            load, fresh, number, room = free[0]
+            shares[number][1].append(self.waiting.popleft())
+            if room > 1:
+                heapq.heapreplace(free, (load + 1, fresh, number, room - 1))
+            else:
+                heapq.heappop(free)
+        for worker, attempts in shares:
+            if attempts:
+                worker.assign(attempts, self._kill_grace())
+                if worker.limit is not None and worker.limit - worker.taken <= worker.limit // 10:
+                    self._replace(worker)
+
+    # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def keep(self) -> None:
+        """Have as many workers as there shall be."""
+        while len(self._fresh) < min(self.spec.workers, self.spec.most) and self._again_at is None and not self.closed:
+            self._fork(self.slots)
+
+    def reshape(self, spec: PoolSpec, slots: int) -> None:
+        """Other limits from now on."""
+        self.spec, self.slots = spec, slots
+        for worker in self._fresh:
+            worker.limit = spec.recycle_jobs
+            if not spec.enabled or worker.slots != slots:
+                self._replace(worker, now=True)
+        while self.waiting and not spec.enabled:
+            self._on_lost(self.waiting.popleft(), Returned("its product is disabled", begun=False))
+        extra = len(self._fresh) - spec.most
+        for worker in sorted(self._fresh, key=lambda worker: worker.load)[: max(0, extra)]:
+            self._replace(worker, now=True)
+        self.keep()
+        self._match()
+        self._on_room()
+
+    def close(self) -> deque[Attempt]:
+        """Let the workers end what they have; the jobs that none of them has got."""
+        self.closed = True
+        for timer in self._timers.values():
+            timer.cancel()
+        for worker in self.workers:
+            if not worker.load:
+                worker.release()
+        waiting, self.waiting = self.waiting, deque()
+        return waiting
+
+    def is_ready(self, worker: Resident) -> None:
+        """A worker takes jobs, or will end because it cannot."""
+        if worker.problem is not None:
+            self._problem = worker.problem
+            log.error("a worker cannot start", pool=self.name, pid=worker.pid, problem=worker.problem)
+            return
+        if self.closed or worker.zygote.retiring:
+            worker.release()
+            return
+        for other in list(self.workers):
+            if other is not worker and not other.load:
+                self._rest(other)
+        self._match()
+        self._on_room()
+
+    def died(self, worker: Resident, found: Outcome, how: str, *, counts: bool = True) -> None:
+        """A worker is gone. ``counts`` is False when it did not die by itself."""
+        self.workers.remove(worker)
+        fates = worker.fates(worker.died(), found)
+        if not worker.alone and all(fate is found for _, fate in fates):
+            # one of them may be what kills a resident: each has its next attempt by itself, so that it tells
+            self._suspects.update(attempt.job.id for attempt, _ in fates if attempt.run < DIRECT)
+        if counts and not worker.released and not worker.single:
+            self.replaced += 1
+            over_a_job = any(fate is not NOT_BEGUN for _, fate in fates)
+            self._count(worker, over_a_job, worker.problem or how)
+        for attempt, fate in fates:
+            self._on_lost(attempt, fate)
+        if self.closed or worker.zygote.retiring:
+            return
+        self.keep()
+        self._match()
+        self._on_room()
+
+    def weigh(self) -> None:
+        """Replace the workers that have grown past their memory, and those that do not begin what they were given."""
+        for worker in [one for one in self.workers if one.is_stuck(STUCK_GRACES * self._kill_grace())]:
+            log.warning("a worker does not answer and is killed", pool=self.name, pid=worker.pid)
+            worker.kill(9)
+        bound = self.spec.recycle_memory
+        for worker in self._fresh if bound is not None else ():
+            if worker.pid is not None and bound is not None and process.tree_rss(worker.pid) > bound:
+                log.info("a worker has grown and is replaced", pool=self.name, pid=worker.pid)
+                self._replace(worker, now=True)
+
+    def _count(self, worker: Resident, over_a_job: bool, how: str) -> None:
+        """A worker died by itself: when none of them lives to take a job, wait longer each time, and in the end say so.
+        One that died over a job is that job's affair, which has its own limit; others need not wait for it."""
+        log.warning("a worker died", pool=self.name, pid=worker.pid, how=how, done=worker.done)
+        if over_a_job or worker.done or (worker.ready and self._loop.time() - worker.born_at >= YOUNG):
+            return
+        self._deaths += 1
+        self._problem = how
+        if self._deaths < BROKEN_AFTER:
+            pause = PAUSES[min(self._deaths, len(PAUSES)) - 1]
+        else:
+            pause, self._broken = BROKEN_AGAIN, True
+            log.error("the pool is broken", pool=self.name, problem=how, deaths=self._deaths, again=BROKEN_AGAIN)
+            while self.waiting and not self.live:
+                self._on_lost(self.waiting.popleft(), Returned("its pool is broken", begun=False))
+        if pause:
+            self._again_at = self._loop.time() + pause
+            self._later("again", pause, self._try_again)
+
+    def _recovered(self) -> None:
+        """A job is done: whatever was wrong is not any more."""
+        self._deaths, self._broken, self._again_at = 0, False, None
+        timer = self._timers.pop("again", None)
+        if timer is not None:
+            timer.cancel()
+        self.keep()
+
+    def _try_again(self) -> None:
+        self._again_at = None
+        if self._broken and not self._fresh and self.spec.most:
+            self._fork(self.slots)  # one, to see
+            self._again_at = self._loop.time() + BROKEN_AGAIN
+            self._later("again", BROKEN_AGAIN, self._try_again)
+            return
+        self.keep()
+        self._match()
+        self._on_room()
+
+    def _grow(self) -> None:
+        """Somebody waited too long."""
+        if self.waiting and len(self._fresh) < self.spec.most and self._again_at is None and not self.closed:
+            log.info("jobs wait; one more worker", pool=self.name, workers=len(self._fresh) + 1)
+            self._fork(self.slots)
+            self._later("grow", self.spec.grow_after, self._grow)
+
+    def _fork(self, slots: int) -> Resident:
+        worker = self._make(self, slots)
+        worker.limit = self.spec.recycle_jobs
+        self.workers.append(worker)
+        if self.spec.recycle_age is not None:
+            self._loop.call_later(self.spec.recycle_age, self._aged, worker)
+        return worker
+
+    def _aged(self, worker: Resident) -> None:
+        if not (worker.dead or worker.released or self.closed):
+            self._replace(worker, now=True)
+
+    def _replace(self, worker: Resident, *, now: bool = False) -> None:
+        """Have a successor made; ``now``: it gets no new jobs from here on."""
+        worker.outgoing = True
+        if now:
+            worker.limit = worker.taken
+        self.keep()
+        if not worker.load:
+            self._rest(worker)
+
+    def _rest(self, worker: Resident) -> None:
+        """An idle worker: let it go if it is not needed any more."""
+        used_up = worker.outgoing and worker.limit is not None and worker.taken >= worker.limit
+        succeeded = not self.spec.enabled or all(other.ready for other in self._fresh)
+        if self.closed or worker.single or worker.zygote.retiring or (used_up and succeeded):
+            worker.release()
+        elif len(self._fresh) > self.spec.workers:
+            self._later("shrink", self.spec.shrink_after, self._shrink)
+
+    def _shrink(self) -> None:
+        idle = [worker for worker in self._fresh if worker.ready and not worker.load]
+        for worker in sorted(idle, key=lambda worker: worker.idle_since):
+            rested = self._loop.time() - worker.idle_since
+            if len(self._fresh) <= self.spec.workers:
+                return
+            if rested < self.spec.shrink_after:
+                self._later("shrink", self.spec.shrink_after - rested, self._shrink)
+                return
+            worker.release()
+
+    def _later(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        """Do this once, so many seconds from now, unless it is to be done already."""
+        if name in self._timers or seconds == float("inf"):
+            return
+
+        def due() -> None:
+            del self._timers[name]
+            if not self.closed:
+                action()
+
+        self._timers[name] = self._loop.call_later(seconds, due)

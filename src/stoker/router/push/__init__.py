@@ -1,0 +1,1 @@
+"""Who is there (user, session, tab), and what is pushed to them."""

@@ -1,0 +1,1 @@
+"""What is counted and measured here, and what is said of it."""
