@@ -25,8 +25,8 @@ $(READY): pyproject.toml
 demo: $(READY) ## Start the daemon with the example and watch real work (ONCE=1 ends by itself)
 	@$(BIN)/stoker demo $(if $(ONCE),--once)
 
-test: $(READY) ## Run every test (ARGS="-k name" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## Run every test (ARGS="-k name" for some, JOBS=0 for one after the other)
+	@$(BIN)/python -m pytest -n $(or $(JOBS),3) --dist worksteal $(ARGS)
 
 check: $(READY) ## Lint, types, layers
 	@$(BIN)/ruff check .

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.postgres import Server, server
+
+# how wide somebody's terminal is must not decide how a table is cut
+os.environ.pop("COLUMNS", None)
 
 Fresh = Callable[..., Server]
 

@@ -92,6 +92,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'stoker' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})
+
+
 def _run_inline(*args: Any) -> Any:
     from stoker.run import dispatched  # not at the top: only a dispatch without a worker needs it
 

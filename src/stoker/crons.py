@@ -18,6 +18,7 @@ import contextlib
 from typing import Any
 
 from stoker.model.schedule import TIMEOUT
+from stoker.run import cron_checks as _checks
 from stoker.run import cron_job as _job
 from stoker.run.cron_job import CronJob, cron_job
 
@@ -35,7 +36,6 @@ __all__ = [
 ]
 
 _open: list[tuple[contextlib.AbstractContextManager[CronJob], CronJob]] = []
-_checked_in: list[tuple[str, str]] = []
 
 
 def initialize() -> None:
@@ -84,18 +84,16 @@ def close_connections() -> None:
 
 
 def check_in(monitor_slug: str) -> str:
-    """Say that the monitored part begins; the id of the check-in."""
-    id = _job.check("check_in", monitor_slug, "in_progress")
-    _checked_in.append((monitor_slug, id))
-    return id
+    """Say that the monitored part begins; the id of the check-in. A run that checks in and never out has failed, and so
+    its schedule's monitor sees it; Sentry is told as well, under this name. In a script that a schedule runs as in a
+    command; by itself, a script only logs it."""
+    return _checks.check_in(monitor_slug)
 
 
 def check_out(status: str = "ok") -> None:
-    """Say how what the last :func:`check_in` began has ended: ``ok`` or ``error``."""
-    if not _checked_in:
-        raise RuntimeError("check_out() without check_in()")
-    slug, id = _checked_in.pop()
-    _job.check("check_out", slug, status, id)
+    """Say how what the last :func:`check_in` began has ended: ``ok``, or ``error``, and then the run has failed. Raises
+    RuntimeError without a check-in, ValueError for another status."""
+    _checks.check_out(status)
 
 
 _NAMES: dict[str, Any] = {

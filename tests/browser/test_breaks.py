@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
 from tests.browser.site import FOLLOW, OPEN, Site, holds, said
@@ -130,6 +130,68 @@ def test_what_is_not_kept_any_more_is_told(open_site: Open) -> None:
     site.push("after")
     until(lambda: heard(tab)[-1] == "after", what="events go on")
     assert heard(tab) == ["seen", "reset", "after"]
+
+
+def test_a_job_whose_output_is_not_kept_any_more_is_told(open_site: Open) -> None:
+    """Away for longer than what a job says is kept: a notice stands where it is missing, and how it ended is known."""
+    site = open_site(STOKER_KEEP_EVENTS="1")
+    job = site.submit("count", upto=10, gate="kept")
+    tab = site.tab(site.profile())
+    tab.evaluate(
+        """(job) => {
+          for (const tag of ["stoker-stream", "stoker-progress"]) {
+            const element = document.createElement(tag);
+            element.setAttribute("job", job);
+            document.body.append(element);
+          }
+          globalThis.streamed = [];
+          (async () => {
+            for await (const piece of client.job(job).stream()) streamed.push(piece);
+          })().catch((error) => (globalThis.broken = error.code));
+        }""",
+        job,
+    )
+    until(lambda: tab.evaluate("streamed.length") == 5, what="the first half")
+    site.proxy.cut(away=True)
+    until(lambda: state(tab) == "offline", what="the tab notices")
+    site.daemon.open_gate("kept")
+
+    def forgotten() -> bool:
+        os.kill(site.daemon.router, signal.SIGKILL)  # a router that starts clears up
+        until(lambda: site.daemon.client.try_connect(), what="the next router")
+        return not site.daemon.client.ask("events", list, job=job)
+
+    until(lambda: site.daemon.client.ask("job", dict, job=job)["status"] == "completed", what="the job's end")
+    until(forgotten, 40, what="what it said is forgotten")
+    site.proxy.away = False
+    tab.evaluate("dispatchEvent(new Event('online'))")
+    expect(tab.locator("stoker-stream [part=notice]")).to_have_text("Earlier output is not kept any more.")
+    expect(tab.locator("stoker-stream")).to_have_attribute("status", "completed")
+    expect(tab.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "100")
+    assert tab.evaluate("globalThis.broken") == "gone"
+
+
+def test_taking_turns_is_not_seen(open_site: Open) -> None:
+    """The server asks each stream to come again from time to time; a page has all events, and is live all the time."""
+    site = open_site(STOKER_WEB_LIFE="1", STOKER_WEB_TICK="0.2")
+    tab = site.tab(site.profile())
+    tab.evaluate(
+        """() => {
+          globalThis.states = [client.state];
+          client.addEventListener("state", ({ detail }) => states.push(detail.state));
+        }"""
+    )
+    job = site.submit("count", upto=200, pause=0.015)
+    tab.evaluate(FOLLOW, job)
+    holds(tab, lambda tab: said(tab)["end"], "the end")
+    streams = [request for request in site.proxy.requests if request.startswith("GET /events?")]
+    assert len(streams) >= 3, "one after the other"
+    heard_all = said(tab)
+    assert heard_all["text"] == "".join(f"{number} " for number in range(200))
+    assert (heard_all["end"]["status"], heard_all["resets"]) == ("completed", 0)
+    site.push("still")
+    until(lambda: heard(tab) == ["still"], what="what is pushed")
+    assert tab.evaluate("states") == ["live"]
 
 
 def test_a_proxy_that_buffers_is_found_out(open_site: Open) -> None:

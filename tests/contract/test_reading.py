@@ -168,11 +168,12 @@ async def test_the_counts_are_those_of_a_count_by_hand(store: Store, place: Plac
     found = await store.jobs(Filter(limit=1000))
     states = Counter(str(one.state) for one in found)
     waits = Counter(str(one.waits) for one in found if one.state is State.NEW)
-    ready = [one.run_at for one in found if one.state is State.NEW and one.waits == "slot"]
+    ready = [one for one in found if one.state is State.NEW and one.waits == "slot"]
+    since = {name: min(one.run_at for one in ready if one.command == name) for name in {one.command for one in ready}}
     assert len(states) == 5
     assert len(waits) == 3
     assert await store.counts() == Counts(
-        **states, ready=waits["slot"], scheduled=waits["time"], held=waits["key"], oldest_ready=min(ready)
+        **states, ready=waits["slot"], scheduled=waits["time"], held=waits["key"], ready_since=since
     )
 
 

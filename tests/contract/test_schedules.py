@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from stoker.model.job import OnDuplicate, State, Submission, Unique
 from stoker.model.slot import Decided, Defined, Fate, Line, Slot, Standing, Tick
 from stoker.store.base import Store
+from stoker.store.schedules import Known
 from tests.contract.make import WORK, finish, job, take_one
 from tests.contract.places import SHARED, Place, needs
 
@@ -116,6 +118,84 @@ async def test_what_overlaps_is_skipped_until_the_job_has_ended(store: Store) ->
     await finish(store, await take_one(store))
     (third,) = await decide(store, tick(now + 3, submission=single()))
     assert (third.fate, third.before) == (Fate.FIRED, first.job)
+
+
+async def test_of_what_queues_only_so_many_wait(store: Store, place: Place) -> None:
+    await known(store)
+    now, key = store.now(), "schedule:nightly"
+    done = await decide(store, *(tick(now + at, submission=job(key=key), waiting=2) for at in range(1, 6)))
+    assert [one.fate for one in done] == [Fate.FIRED, Fate.FIRED, *[Fate.SKIPPED] * 3]
+    assert (done[2].job, done[2].reason) == (None, "2 runs wait already")
+    assert (await store.schedules.slots("nightly", None, 1))[0].reason == "2 runs wait already"
+    first = await take_one(store)
+    more = (tick(now + 6, submission=job(key=key), waiting=2), tick(now + 6, Line("other"), waiting=2))
+    assert await fates(store, *more) == [Fate.FIRED] * 2, "a run that has begun waits no more; another line has its own"
+    assert await fates(store, tick(now + 7, submission=job(key=key), waiting=2)) == [Fate.SKIPPED]
+    await finish(store, first)
+    await take_one(store)
+    unbounded = (tick(now + at, submission=job(key=key)) for at in range(8, 20))
+    assert set(await fates(store, *unbounded)) == {Fate.FIRED}
+    assert await fates(store, tick(now + 20, submission=job(key=key), waiting=2)) == [Fate.SKIPPED]
+
+
+async def test_runs_are_the_newest_slots_with_their_jobs(store: Store) -> None:
+    now = store.now()
+    b = Line("base", "b")
+    done = await decide(store, *(tick(now + at) for at in range(1, 4)), missed(now + 5, now + 4, 2))
+    await decide(store, tick(now + 1, Line("base", "a")), tick(now + 2, b, job(input=b'{"x":1}')))
+    await finish(store, await take_one(store))
+    mine, none, other = await store.schedules.runs([(NIGHTLY, 3), (Line("nothing"), 9), (b, 9)])
+    assert [run.slot.slot for run in mine] == [now + 2, now + 3, now + 5]
+    assert [run.job.id if run.job else None for run in mine] == [done[1].job, done[2].job, None]
+    assert none == []
+    ((slot, found),) = other
+    assert found is not None
+    assert (slot.line, found.id, found.state, found.input, found.output) == (b, slot.job, State.NEW, b"", None)
+    (whole,) = await store.schedules.runs([(NIGHTLY, 99)])
+    assert [run.job.state if run.job else None for run in whole] == [State.COMPLETED, State.NEW, State.NEW, None]
+    assert whole[0].job is not None
+    assert whole[0].job == msgspec.structs.replace(await store.get(whole[0].job.id), input=b"", output=None)
+    assert await store.schedules.runs([]) == []
+
+
+async def test_what_one_store_knows_goes_into_another(store: Store, place: Place) -> None:
+    await store.schedules.know([Defined(NIGHTLY, "f1"), Defined(Line("base", "a"), "f2"), Defined(Line("base"), "f3")])
+    now = store.now()
+    await decide(store, tick(now + 1), tick(now + 1, Line("base", "a")), missed(now + 9, now + 2, 8))
+    await store.schedules.pause("base")
+    known_here, slots_here = await kept(store)
+    assert [one.standing.line for one in known_here] == [Line("base"), Line("base", "a"), NIGHTLY]
+    assert len(slots_here) == 3
+    other = await place.beside()
+    assert await other.schedules.restore(known_here, slots_here) == 6
+    assert await kept(other) == (known_here, slots_here)
+    assert await other.schedules.standings([NIGHTLY]) == await store.schedules.standings([NIGHTLY])
+    assert await fates(other, tick(now + 1), tick(now + 9), tick(now + 10)) == [*[Fate.REPEATED] * 2, Fate.FIRED]
+
+
+async def test_a_schedule_that_is_known_keeps_its_pause_and_owes_nothing_of_before(store: Store, place: Place) -> None:
+    await known(store)
+    now = store.now()
+    await decide(store, tick(now + 60))
+    other = await place.beside()
+    await known(other, fingerprint="mine")
+    await other.schedules.pause("nightly")
+    here = await kept(store)
+    assert await other.schedules.restore(*here) == 1
+    assert await other.schedules.restore(*here) == 0
+    (found,) = await other.schedules.dump(None, 9)
+    assert (found.fingerprint, found.standing.paused, found.standing.last) == ("mine", now, now + 60)
+
+
+async def kept(store: Store, page: int = 2) -> tuple[list[Known], list[Slot]]:
+    """All of it, by small pages."""
+    lines: list[Known] = []
+    while found := await store.schedules.dump(lines[-1].standing.line if lines else None, page):
+        lines += found
+    slots: list[Slot] = []
+    while more := await store.schedules.dump_slots(slots[-1] if slots else None, page):
+        slots += more
+    return lines, slots
 
 
 async def test_a_paused_schedule_lets_its_slots_pass_and_catches_up_none(store: Store, place: Place) -> None:

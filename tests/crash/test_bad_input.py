@@ -50,8 +50,8 @@ def refused(daemon: Daemon, code: int, *words: str) -> str:
             "@p.command(name='f')\ndef g(): ...\n",
             ["p.f is registered twice"],
         ),
-        ("import os\nos._exit(0)\n", ["ended while it loaded"]),
-        ("import os\nos.abort()\n", ["ended while it loaded"]),
+        ("import os\nos._exit(0)\n", ["ended while it loaded the application: exit 0"]),
+        ("import os\nos.abort()\n", ["ended while it loaded the application: signal 6 (SIGABRT)"]),
     ],
 )
 def test_an_application_that_cannot_be_loaded(make: Make, text: str | None, words: list[str]) -> None:

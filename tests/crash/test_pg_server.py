@@ -7,6 +7,7 @@ import random
 import signal
 import time
 
+import psutil
 import pytest
 
 from stoker.store.base import PATIENCE
@@ -24,7 +25,12 @@ from tests.daemon import SCALE, until
 from tests.fleet import Fleet, started, thaw
 from tests.net import Proxy
 from tests.postgres import Server
+from tests.terminal import answer, typed
 
+ANSWERED = 8.0
+"""Seconds within which whoever asks whether a node lives hears it: well within the time-out of a probe."""
+LEFT = 15.0
+"""Seconds within which a node without work has left: well within the 30 s that a service manager gives it."""
 RECOVERED = 5.0
 """Seconds after the server is up within which the fleet works again."""
 REBUILT = 10.0
@@ -147,3 +153,33 @@ def test_a_daemon_outlasts_a_server_that_is_away_longer_than_anybody_asks(
     server.start()
     node.wait_ready(RECOVERED + 10)
     assert node.client.call("led.work")["attempt"] == 1
+
+
+@pytest.mark.parametrize("gone", ["stopped", "frozen"])
+def test_a_node_is_asked_and_stopped_while_its_store_is_away(fresh_postgres: Fresh, enlist: Enlist, gone: str) -> None:
+    """Probes do not kill a node for its store's sake, and it leaves when it is told to."""
+    server = fresh_postgres()
+    node = enlist(server).node("a")
+    done = node.client.call("led.work")
+    assert done["attempt"] == 1
+    frozen = psutil.Process(server.pid)
+    if gone == "stopped":
+        server.stop()
+    else:
+        for one in (frozen, *frozen.children(recursive=True)):
+            one.suspend()
+    try:
+        for words, code in ((("status", "--json"), 0), (("health", "--json"), 1)):
+            begun = time.monotonic()
+            found = answer(node, *words, code=code)
+            assert "the store is away" in (found.get("health") or found)["message"]
+            assert time.monotonic() - begun < ANSWERED
+        assert "\nstoker_store_up 0\n" in typed(node, "metrics").stdout
+        begun = time.monotonic()
+        typed(node, "stop", "--now")
+        assert node.exit_code() == 0
+        assert time.monotonic() - begun < LEFT
+    finally:
+        if gone == "frozen":
+            for one in (frozen, *frozen.children(recursive=True)):
+                one.resume()

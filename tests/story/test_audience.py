@@ -407,7 +407,12 @@ def test_the_methods_of_each_role(daemon: Daemon, bridge: Bridge) -> None:
     assert {"send_to_all", "notify_now", "clients", "stop"} <= set(may["script"])
     assert "send_to_all" in may["job"]
     for method in sorted(set(may["script"]) - set(may["web"])):
-        assert bridge.code(method, {"user": "u7", "all": True}) == "not_allowed", method
+        assert bridge.code(method, {"user": "u7", "level": "admin"}) == "not_allowed", method
+    for method in ("send_to_all", "notify_now", "clients", "pause", "stats", "reload", "stop", "audit"):
+        assert bridge.code(method, "u7") == "not_allowed", method
+        assert bridge.code(method, None) == "not_allowed", method
+    assert bridge.code("stop", {"user": "u7", "level": "operator"}) == "not_allowed"
+    assert bridge.ask("clients", {"user": "u7", "level": "viewer"})["data"]["web"] >= 1
     with daemon.raw() as script:
         assert script.call(1, "attach", user="u7", session="s", instance="i")["code"] == "not_allowed"
 
@@ -420,7 +425,7 @@ def test_a_job_belongs_to_whom_it_is_asked_for(daemon: Daemon, bridge: Bridge) -
     assert bridge.ask("jobs", "u8", limit=1)["data"][0]["user"] == "u8"
     assert bridge.ask("submit", "u7", command="pushing.for_browsers", user="u7")["data"]["created"]
     assert bridge.code("submit", "u7", command="pushing.for_browsers", user="u8") == "not_allowed"
-    every = {"user": "root", "all": True}
+    every = {"user": "root", "level": "operator"}
     other = bridge.ask("submit", every, command="pushing.for_browsers", user="u8")["data"]["id"]
     assert daemon.client.job(other).record().user == "u8"
     assert bridge.code("submit", "u7", command="pushing.for_scripts") == "not_allowed"
@@ -446,7 +451,7 @@ def test_jobs_of_others_are_not_there(daemon: Daemon, bridge: Bridge) -> None:
         ), "it is told apart from one that is not there"
         assert bridge.code(method, None, **params) == "not_allowed", "nobody was named"
     assert mine.record().status == "running"
-    for who in ("u7", {"user": "root", "all": True}):
+    for who in ("u7", {"user": "root", "level": "operator"}):
         assert bridge.ask("job", who, job=mine.id)["data"]["status"] == "running"
         said = bridge.ask("events", who, job=mine.id)["data"]
         assert [one["data"] for one in said if one["kind"] == "chunk"] == ["one"]
@@ -466,11 +471,12 @@ def test_lists_are_of_ones_own_jobs(daemon: Daemon, bridge: Bridge) -> None:
     assert bridge.code("jobs", "l1", before=made[1].id) == "unknown_job"
     assert bridge.code("jobs", "l1", user="l2") == "not_allowed"
     assert bridge.ask("jobs", "l1", user="l1", tag="list")["data"] == own
-    every = bridge.ask("jobs", {"user": "root", "all": True}, tag="list")["data"]
+    every_user = {"user": "root", "level": "operator"}
+    every = bridge.ask("jobs", every_user, tag="list")["data"]
     assert len(every) == 3
     assert bridge.code("jobs") == "not_allowed"
     assert bridge.code("retry", "l1", job=made[0].id) == "not_allowed", "the command is for scripts"
-    assert bridge.ask("retry", {"user": "root", "all": True}, job=made[0].id)["data"]["status"] in ("new", "running")
+    assert bridge.ask("retry", every_user, job=made[0].id)["data"]["status"] in ("new", "running")
 
 
 def test_a_browser_follows_its_job(daemon: Daemon, bridge: Bridge) -> None:
@@ -493,7 +499,7 @@ def test_what_changes_about_ones_jobs(daemon: Daemon, bridge: Bridge) -> None:
     """The topic ``jobs``: new, running and ended ones, of those who are subscribed; everybody's for who may see all."""
     with Bridge(daemon) as other, daemon.raw() as script:
         assert bridge.ask("subscribe", "j1", topic="jobs")["data"] == {"topic": "jobs"}
-        other.ask("subscribe", {"user": "root", "all": True}, topic="jobs")
+        other.ask("subscribe", {"user": "root", "level": "operator"}, topic="jobs")
         script.call(1, "subscribe", topic="jobs")
         theirs = daemon.client.submit("pushing.for_scripts", user="j2").wait(20).id
         mine = daemon.client.submit("pushing.long", {"gate": "pulse"}, user="j1")
@@ -522,7 +528,7 @@ def test_what_changes_about_ones_jobs(daemon: Daemon, bridge: Bridge) -> None:
 
 def test_many_changes_are_one_word(daemon: Daemon) -> None:
     with Bridge(daemon) as bridge:
-        bridge.ask("subscribe", {"user": "root", "all": True}, topic="jobs")
+        bridge.ask("subscribe", {"user": "root", "level": "operator"}, topic="jobs")
         daemon.client.submit_many("pushing.for_scripts", [{} for _ in range(300)], delay="1h", tags=["many"])
         told = bridge.next()
         assert (told["topic"], told["event"], told["data"]) == ("jobs", "look", None)
@@ -530,7 +536,8 @@ def test_many_changes_are_one_word(daemon: Daemon) -> None:
 
 def test_figures_are_for_those_who_may_see_everything(daemon: Daemon, bridge: Bridge) -> None:
     assert bridge.code("subscribe", "u7", topic="sys-stats") == "not_allowed"
-    assert bridge.ask("subscribe", {"user": "root", "all": True}, topic="sys-stats")["data"] == {"topic": "sys-stats"}
+    viewer = {"user": "root", "level": "viewer"}
+    assert bridge.ask("subscribe", viewer, topic="sys-stats")["data"] == {"topic": "sys-stats"}
     assert bridge.code("subscribe", "u7", topic="audience") == "not_allowed"
     with pytest.raises(NotAllowed):
         daemon.client.ask("attach", user="u7", session="s", instance="i")

@@ -47,11 +47,12 @@ def test_words_are_read_as_the_types_say(daemon: Daemon) -> None:
         (["process", "pth=a.pdf"], "no argument 'pth' (did you mean path?)"),
         (["convertpfd", "1"], "did you mean shell.convertPdf?"),
         (["process", "--input", "@nowhere.json"], "cannot read nowhere.json"),
+        (["process", "--input", "{"], "--input: is not JSON"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_stored(daemon: Daemon, words: list[str], said: str) -> None:
     before = daemon.client.stats()["submitted"]
-    done = typed(daemon, "call", *words, code=7)
+    done = typed(daemon, "call", *words, code=2 if "--input" in words else 7)
     assert done.stderr.startswith("stoker: ")
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from stoker import JobCancelled, JobFailed, StokerError
-from stoker.model.errors import InvalidInput, RequestError, SettingsError, UnknownCommand
+from stoker import Client, JobCancelled, JobFailed, StokerError, settings
+from stoker.entry import exits
+from stoker.model.errors import AppError, InvalidInput, RequestError, SettingsError, UnknownCommand
 from tests.apps import pools as app
 from tests.daemon import Daemon, alive, until
 from tests.story.conftest import Make
+from tests.terminal import typed
 
 
 @pytest.fixture(scope="module")
@@ -303,6 +305,16 @@ def test_the_class_form(daemon: Daemon) -> None:
             ask()
 
 
+def test_the_job_id_of_a_raw_message(daemon: Daemon) -> None:
+    """P21, P22: answered as it was sent; the handler has it as text, as it has every id."""
+    message = {"type": "job", "product": "pictures", "action": "process_image", "payload": {"size": 3}}
+    with daemon.raw() as raw:
+        for sent, seen in ((7, "7"), ("seven", "seven")):
+            raw.send({**message, "jobId": sent})
+            answer = raw.receive()
+            assert (answer["jobId"], answer["result"]["job"]) == (sent, seen)
+
+
 def test_a_stored_job_of_an_action_that_its_class_does_not_know(make: Make) -> None:
     """P26: stored while no daemon could refuse it: it fails in the base class's words."""
     daemon = make("pools", begin=False)
@@ -407,6 +419,7 @@ def test_tables_of_products_in_the_settings(make: Make) -> None:
     daemon = make("pools", begin=False)
     daemon.file("stoker.toml").write_text(
         "[products.images]\nworkers = 1\nrecycle_age = '1h'\n[products.apart]\nisolation = 'thread'\nworkers = 1\n"
+        "[products.threads]\nslots = 7\n"
     )
     daemon.file("products.json").write_text('{"images": {"workers": 2, "routes": false}}')
     daemon.start()
@@ -414,6 +427,31 @@ def test_tables_of_products_in_the_settings(make: Make) -> None:
     assert (found["workers"], found["recycle_age"], found["routes"]) == (1, 3600.0, False)
     until(lambda: pids(daemon, "apart"))
     assert pool(daemon, "apart")["isolation"] == "thread"
+    assert pool(daemon, "threads")["slots"] == 7, "the isolation is what the code says"
+    daemon.file("products.json").write_text('{"one": {"slots": 2}}')
+    with pytest.raises(AppError, match="product one: slots: a 'process' worker runs one job at a time"):
+        daemon.client.ask("reload")
+
+
+def test_a_mistake_about_products_keeps_nobody_from_asking(make: Make) -> None:
+    """Who asks needs no products: only what starts or reloads a daemon refuses, and a client goes on."""
+    daemon = make("pools")
+    daemon.file("products.json").write_text('{"images": {"wokers": 1}}')
+    told = "products.json: images: there is no option 'wokers'"
+    assert "RUNNING" in typed(daemon, "status").stdout
+    with Client(settings=settings.load({"root": str(daemon.folder)}, products=False)) as client:
+        assert client.call("one.add", left=1) == 2
+    for word in ("check", "reload"):
+        refused = typed(daemon, word, code=exits.USAGE)
+        assert told in refused.stderr
+    daemon.file("products.json").unlink()
+    daemon.file("stoker.toml").write_text("[products.images]\nworkers = 'two'\n")
+    assert typed(daemon, "call", "one.add", "left=2").stdout.strip() == "3"
+    assert "the old code stays in force" in daemon.log()
+    typed(daemon, "stop")
+    assert daemon.exit_code() == 0
+    refused = typed(daemon, "up", "pools", code=exits.USAGE)
+    assert "stoker.toml: products: images: workers: a whole number is needed, not 'two'" in refused.stderr
 
 
 # ── shares ───────────────────────────────────────────────────────────────────────────────────────────────────────────

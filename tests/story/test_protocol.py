@@ -160,8 +160,9 @@ def test_who_may_call_what(daemon: Daemon) -> None:
             answer = raw.call(2, method)
             assert (answer["type"], answer["code"]) == ("error", "not_allowed")
         lists = web.call(3, "methods")["data"]
-        assert "stats" in lists["script"]
-        assert "stats" not in lists["web"]
+        assert "submit_many" in lists["script"]
+        assert "submit_many" not in lists["web"]
+        assert "spend" not in lists["script"]
         assert "submit" in lists["web"]
         callers = {one["name"]: one["callers"] for one in web.call(4, "commands")["data"]}
         assert callers["story.for_web"] == ["web"]

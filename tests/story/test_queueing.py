@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import apsw
 import pytest
 
 from stoker import JobFailed, JobHandle, Unique
@@ -234,6 +235,22 @@ def test_health_says_that_jobs_wait_and_nobody_works(daemon: Daemon) -> None:
     daemon.client.ask("resume", name="*")
     job.wait(20)
     assert daemon.client.ask("health")["ok"] is True
+
+
+def test_a_job_that_waits_with_good_reason_is_no_illness(make: Make) -> None:
+    daemon = make("queueing")
+    daemon.client.ask("pause", name="queue.mark")
+    job = daemon.client.submit("queue.mark", {"text": "x"})
+    daemon.stop()
+    db = apsw.Connection(str(daemon.store))
+    db.execute("UPDATE jobs SET run_at = 1.0")  # since a long time
+    db.close()
+    daemon.start()
+    health = daemon.client.ask("health")
+    assert (health["ok"], health["message"]) == (True, "ok")
+    assert health["oldest_ready"].startswith("1970-01-01T00:00:01")
+    daemon.client.ask("resume", name="queue.mark")
+    assert job.wait(20).status == "completed"
 
 
 @pytest.mark.parametrize(

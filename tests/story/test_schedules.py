@@ -120,6 +120,36 @@ def test_a_declared_schedule_ticks_and_each_slot_is_one_job(make: Any) -> None:
     assert all(line.startswith("second 20") and line.endswith("Z tick") for line in lines)
 
 
+def test_every_start_resumes_what_was_left(make: Any) -> None:
+    """V54: `resumeProcesses` runs by itself at the start of the daemon, with no client."""
+    daemon = make("", [entry("resume", "@reboot", cron="resume.py")], start=False)
+    script(daemon, "resume.py", "open('resumed', 'a').write('x')\n")
+    for started in (1, 2):
+        daemon.start()
+        slots(daemon, "resume", started, status="completed")
+        daemon.stop()
+    assert daemon.file("resumed").read_text() == "xx"
+
+
+def test_a_copied_store_knows_what_was_fired_and_what_is_paused(make: Any) -> None:
+    daemon = make("", [entry("often", EVERY, cron="x.py"), entry("stopped", EVERY, cron="x.py")])
+    script(daemon, "x.py", "")
+    typed(daemon, "schedule", "pause", "stopped")
+    slots(daemon, "often", 2, fate="fired")
+    slots(daemon, "stopped", 1, fate="paused")
+    daemon.stop()
+    told = answer(daemon, "migrate-store", ".stoker/stoker.db", "copy.db", "--json")
+    assert (told["schedules"], told["fresh"]) == (2, 2 + told["slots"])
+    again = " ".join(typed(daemon, "migrate-store", ".stoker/stoker.db", "copy.db").stdout.split())
+    assert f"2 schedules, {told['slots']} slots, {2 + told['slots']} of both were there" in again
+    daemon.change(store=str(daemon.file("copy.db")))
+    daemon.start()
+    after = slots(daemon, "often", 3, fate="fired")
+    assert len({one["slot"] for one in after}) == len(after)
+    (stopped,) = answer(daemon, "schedule", "list", "stopped", "--json")["schedules"]
+    assert stopped["paused"]
+
+
 def test_files_are_watched_and_a_broken_one_keeps_what_there_was(make: Any) -> None:
     daemon = make("schedules", [entry("first", cron="x.py")])
     put(daemon, [entry("first", cron="x.py"), entry("later", cron="x.py")])

@@ -268,7 +268,7 @@ def test_metrics_are_what_prometheus_reads(make: Make) -> None:
 
 def test_dispatched_jobs_are_counted_too(make: Make) -> None:
     daemon = make("telemetry", environ={"STOKER_STATS_EVERY": "0.2"})
-    until(lambda: of(pings(daemon), "images")["state"] == "ready")
+    until(lambda: [one["state"] for one in pings(daemon) if one["product"] == "images"] == ["ready"])
     with daemon.raw() as raw:
         raw.send({"type": "job", "jobId": "a", "product": "images", "action": "nothing", "payload": {}})
         assert raw.receive()["type"] == "job_result"

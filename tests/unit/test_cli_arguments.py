@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from stoker import Product
 from stoker.entry import arguments
-from stoker.model.errors import InvalidInput
+from stoker.model.errors import InvalidInput, SettingsError
 
 
 class Inner(BaseModel):
@@ -180,7 +180,7 @@ def test_any_text_is_read_or_refused_in_words(text: str, name: str) -> None:
 
 def test_input_that_is_no_json_is_told() -> None:
     for text in ("{", "@/nowhere", "[" * 100_000):
-        with pytest.raises(InvalidInput, match=r"^--input: "):
+        with pytest.raises(SettingsError, match=r"^--input: "):
             arguments.given(text)
     assert arguments.given(None) is None
     assert arguments.given("[1]") == [1]

@@ -35,6 +35,7 @@ from stoker.client.aio import AsyncClient, AsyncJobHandle
 from stoker.client.sync import Client, JobHandle
 from stoker.entry import cli, exits
 from stoker.model import errors, packing
+from stoker.model.access import BRIDGE
 from stoker.model.command import define
 from stoker.model.event import EventKind
 from stoker.router.methods import table as methods
@@ -219,12 +220,15 @@ def test_every_exit_code() -> None:
 
 
 def test_every_method_with_its_parameters_and_roles() -> None:
-    table = {code(name): (params, told) for name, params, _, told in rows("docs/protocol.md", "method")}
+    table = {code(name): (params, told, who) for name, params, _, told, who in rows("docs/protocol.md", "method")}
     assert list(table) == list(methods.TABLE)
     for name, method in methods.TABLE.items():
-        params, told = table[name]
+        params, told, who = table[name]
         assert re.findall(r"`(\w+)`", params) == list(method.params.__struct_encode_fields__), name
         assert told == ", ".join(method.roles), name
+        assert who.replace("the bridge itself", BRIDGE).split(", ") == (
+            [level for level in method.levels if level != BRIDGE] or [*method.levels] or [""]
+        ), name
 
 
 def test_every_error_code() -> None:
@@ -264,7 +268,8 @@ def test_every_option_of_a_submission() -> None:
 )
 def test_every_method_of_what_users_hold(page: str, kinds: list[Any]) -> None:
     told = set(re.findall(r"[\w.]*?(\w+)", " ".join(re.findall(r"`[^`\n]+`", (ROOT / page).read_text("utf-8")))))
-    internal = {"run_deferred", "close", "print", "connected"}  # what only our own code calls, or what needs no word
+    # what only our own code calls, or what needs no word
+    internal = {"run_deferred", "checked", "close", "print", "connected"}
     for kind in kinds:
         missing = {name for name in dir(kind) if not name.startswith("_")} - told - internal
         assert missing == set(), f"{kind.__name__} has what {page} does not tell"

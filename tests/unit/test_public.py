@@ -60,3 +60,7 @@ print([name for name in ("asyncio", "pydantic", "apsw", "hashlib", "ssl") if nam
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_imported_late_is_listed_at_once() -> None:
+    assert set(stoker.__all__) <= set(dir(stoker))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import httpx
 import msgspec
 
+from stoker.model.access import Access
 from stoker.web import Identity, tokens
 from tests.daemon import Daemon, until
 
@@ -54,14 +55,14 @@ class Site:
     def child(self) -> int:
         return until(lambda: self.daemon.pids("web"), what="a bridge")[0]
 
-    def token(self, user: str = "u7", session: str = "s1", *, all: bool = False, life: float = LIFE) -> str:
-        return tokens.signer(self.daemon.settings).sign(Identity(user, session, all), life)
+    def token(self, user: str = "u7", session: str = "s1", *, level: Access = "user", life: float = LIFE) -> str:
+        return tokens.signer(self.daemon.settings).sign(Identity(user, session, level), life)
 
     def client(
-        self, user: str | None = "u7", session: str = "s1", *, all: bool = False, **options: Any
+        self, user: str | None = "u7", session: str = "s1", *, level: Access = "user", **options: Any
     ) -> httpx.Client:
         """Somebody with a token; nobody, for None."""
-        headers = {} if user is None else {"Authorization": f"Bearer {self.token(user, session, all=all)}"}
+        headers = {} if user is None else {"Authorization": f"Bearer {self.token(user, session, level=level)}"}
         headers |= options.pop("headers", {})
         client = httpx.Client(base_url=self.base, headers=headers, timeout=30, trust_env=False, verify=False, **options)
         self._clients.append(client)

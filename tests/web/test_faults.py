@@ -59,7 +59,7 @@ def test_a_server_that_stops_says_good_bye(make_site: MakeSite) -> None:
     os.kill(child, signal.SIGTERM)
     for tab in tabs:
         tab.wait(tab.closed.is_set)
-        assert tab.of("bye")[0].data == {"reason": "restart"}
+        assert tab.of("bye")[0].data["reason"] == "restart"
     until(lambda: site.daemon.pids("web") not in ([], [child]), what="the next bridge")
     assert time.monotonic() - began < 15
     Tab(site.client(), "t").open()
@@ -112,7 +112,7 @@ def test_a_restart_changes_the_bridge_too(make_site: MakeSite) -> None:
     tab, before = Tab(site.client(), "t").open(), (site.child, site.daemon.router)
     site.daemon.client.ask("restart")
     tab.wait(tab.closed.is_set)
-    assert tab.of("bye")[0].data == {"reason": "restart"}
+    assert tab.of("bye")[0].data["reason"] == "restart"
     until(lambda: set(site.daemon.pids("web")) - {before[0]} and set(site.daemon.pids("router")) - {before[1]})
     until(lambda: site.daemon.client.try_connect(), what="the next router")
     again = Tab(site.client(), "t", last=tab.last).open()

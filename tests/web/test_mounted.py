@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -84,7 +85,7 @@ def test_in_fastapi(daemon: Daemon, serve: Callable[[str], Served]) -> None:
         # a server with open streams can be stopped
         os.kill(served.process.pid, signal.SIGTERM)
         tab.wait(tab.closed.is_set)
-        assert tab.of("bye")[0].data == {"reason": "restart"}
+        assert tab.of("bye")[0].data["reason"] == "restart"
         assert served.process.wait(20) in (0, -signal.SIGTERM)
 
 
@@ -146,6 +147,55 @@ def test_beside_flask_the_child_reads_its_sessions(tmp_path: Path) -> None:
         assert site.client(None, headers=page).get("/jobs").status_code == 401
     finally:
         site.close()
+
+
+def test_beside_flask_as_documented() -> None:
+    """The code of docs/live.md under a WSGI server, and the child of `stoker up --web`; the login of one counts in the
+    other."""
+    page = (ROOT / "docs/live.md").read_text("utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.S) if "from flask import" in block]
+    site = Site("story", origins="http://shop.example")
+    try:
+        site.start()
+        site.daemon.file("shop.py").write_text(code)
+        with _flask(site) as address, httpx.Client(trust_env=False, verify=False, timeout=20) as ann:
+            assert ann.get(f"{site.base}/jobs").status_code == 401
+            assert ann.post(f"{address}/login", data={"user": "ann"}).text == "welcome"
+            # a browser sends a host's cookies to all of its ports
+            asked = ann.post(f"{site.base}/call/story.whoami", json={}, headers={"Origin": "http://shop.example"})
+            assert asked.json()["user"] == "ann"
+            ann.base_url = httpx.URL(site.base)
+            tab = Tab(ann, "t").open()
+            site.daemon.client.notify_now("ann", "hello")
+            tab.wait(lambda: tab.named("notification"))
+            shown = ann.cookies["stoker"]
+            assert ann.post(f"{address}/logout").text == "bye"
+            tab.wait(lambda: tab.of("bye"), 10)
+            assert tab.of("bye")[0].data == {"reason": "revoked"}
+            assert "stoker" not in ann.cookies
+            assert ann.get(f"{site.base}/jobs").status_code == 401
+            assert ann.get(f"{site.base}/jobs", headers={"Cookie": f"stoker={shown}"}).status_code == 401
+            assert ann.post(f"{address}/login", data={"user": "ann"}).text == "welcome"
+            assert ann.get(f"{site.base}/jobs").status_code == 200
+    finally:
+        site.close()
+
+
+@contextlib.contextmanager
+def _flask(site: Site) -> Iterator[str]:
+    """The application ``shop`` of a site under Werkzeug's server; where it is."""
+    path = site.daemon.folder / "flask.log"
+    with open(path, "wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flask", "--app", "shop", "run", "--port", "0"],
+            cwd=site.daemon.folder, env=site.daemon.environ, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        (address,) = until(lambda: re.findall(r"Running on (http://\S+)", path.read_text()), 30, "Flask runs")
+        yield address
+    finally:
+        process.kill()
+        process.wait(20)
 
 
 def test_on_a_unix_socket_behind_a_proxy() -> None:

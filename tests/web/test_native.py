@@ -25,6 +25,7 @@ from tests.web.test_faults import (
     test_killing_the_router_loses_and_doubles_nothing,
     test_one_who_does_not_read_bothers_nobody,
 )
+from tests.web.test_slow import test_a_slow_reader_beside_many
 from tests.web.test_streams import (
     test_a_bare_event_source_follows_one_job_and_stops,
     test_a_cursor_that_nobody_was_given_harms_nobody,
@@ -40,13 +41,20 @@ from tests.web.test_streams import (
     test_what_a_stream_carries_is_changed_while_it_is_open,
     test_what_cannot_be_had_ends_alone,
 )
+from tests.web.test_turns import (
+    test_a_crowd_is_sent_away_one_after_the_other,
+    test_a_stream_takes_turns_and_loses_nothing,
+)
 
 __all__ = [
     "test_a_bare_event_source_follows_one_job_and_stops",
+    "test_a_crowd_is_sent_away_one_after_the_other",
     "test_a_cursor_that_nobody_was_given_harms_nobody",
     "test_a_job_that_runs_again_is_followed_again",
     "test_a_late_reader_gets_all_of_it_and_one_who_comes_again_the_rest",
     "test_a_server_that_stops_says_good_bye",
+    "test_a_slow_reader_beside_many",
+    "test_a_stream_takes_turns_and_loses_nothing",
     "test_a_vanished_browser_is_out_of_the_tree",
     "test_a_word_is_seen_before_the_next_is_made",
     "test_events_reach_exactly_the_tabs_they_are_for",

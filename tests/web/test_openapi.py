@@ -25,6 +25,8 @@ def test_the_document_is_made_of_what_there_is(site: Site) -> None:
     assert {"/jobs", "/jobs/{id}", "/events", "/poll", "/methods/ping", "/call/story.double"} <= set(paths)
     assert "/call/story.for_scripts" not in paths
     assert "/methods/stop" not in paths
+    assert {"/methods/stop", "/methods/audit"} <= set(site.client(level="admin").get("/openapi.json").json()["paths"])
+    assert "/call/story.double" not in site.client(level="viewer").get("/openapi.json").json()["paths"]
     body = paths["/call/story.double"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     name = body["$ref"].rpartition("/")[2]
     assert found["components"]["schemas"][name]["properties"]["number"]["type"] == "integer"

@@ -44,7 +44,7 @@ def test_the_life_of_a_job(site: Site) -> None:
 
 
 def test_a_list_is_read_page_by_page_and_has_ones_own_jobs_only(site: Site) -> None:
-    me, other, operator = site.client("pages"), site.client("somebody"), site.client("root", all=True)
+    me, other, operator = site.client("pages"), site.client("somebody"), site.client("root", level="operator")
     ids = [me.post("/jobs", json={"command": "story.echo", "input": {"value": n}}).json()["id"] for n in range(5)]
     theirs = other.post("/jobs", json={"command": "story.echo", "input": {"value": 0}}).json()["id"]
     found, url = [], "/jobs?limit=2"
@@ -70,7 +70,7 @@ def test_a_job_of_somebody_else_is_not_there(site: Site) -> None:
     assert (
         other.post("/jobs", json={"command": "story.echo", "input": {"value": 1}, "user": "owner"}).status_code == 403
     )
-    assert site.client("op", all=True).get(f"/jobs/{id}").json()["user"] == "owner"
+    assert site.client("op", level="viewer").get(f"/jobs/{id}").json()["user"] == "owner"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_job_of_somebody_else_is_not_there(site: Site) -> None:
         ("POST", "/call/story.nowhere", b"{}", 404, "unknown_command"),
         ("POST", "/call/story", b"{}", 404, "unknown_command"),
         ("POST", "/call/story.for_scripts", b"{}", 403, "not_allowed"),
-        ("POST", "/call/story.fail", b'{"message": "no"}', 500, "job_failed"),
+        ("POST", "/call/story.fail", b'{"message": "no"}', 422, "job_failed"),
         ("POST", "/methods/stop", b"{}", 403, "not_allowed"),
         ("POST", "/methods/attach", b"{}", 403, "not_allowed"),
         ("POST", "/methods/nothing", b"{}", 404, "unknown_method"),

@@ -227,7 +227,7 @@ def test_a_stream_ends_with_its_token_unless_that_is_renewed(site: Site) -> None
 def test_a_token_cannot_be_made_up(site: Site) -> None:
     head, body, signature = site.token("u7").split(".")
     claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    claims["all"] = True
+    claims["level"] = "admin"
     better = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     for token in (f"{head}.{better}.{signature}", f"{head}.{body}.", f"{head}..", f"{head}.{body}", head, "st1.é.é",
                   f"{head}.{body}.{signature}=", "st1." + "A" * 10_000):  # fmt: skip
@@ -256,8 +256,9 @@ def test_the_command_line_makes_tokens(site: Site) -> None:
     token = _cli(site, "token", "--user", "u7").strip()
     nobody = site.client(None)
     assert nobody.get("/jobs", headers={"Authorization": f"Bearer {token}"}).status_code == 200
-    told = json.loads(_cli(site, "token", "--user", "u7", "--session", "s", "--life", "1h", "--all", "--json"))
-    assert (told["user"], told["session"]) == ("u7", "s")
+    more = ("--session", "s", "--life", "1h", "--level", "viewer", "--json")
+    told = json.loads(_cli(site, "token", "--user", "u7", *more))
+    assert (told["user"], told["session"], told["level"]) == ("u7", "s", "viewer")
     assert 3500 < told["expires"] - time.time() <= 3600
     assert nobody.get("/jobs?user=other", headers={"Authorization": f"Bearer {told['token']}"}).status_code == 200
     assert "everybody" in _cli(site, "token", "--user", "0", code=7)

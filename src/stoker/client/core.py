@@ -104,7 +104,7 @@ def result(record: JobRecord) -> msgspec.Raw:
 def settings_for(address: str | None, given: Settings | None = None) -> tuple[Settings, bool]:
     """The settings to reach the daemon at ``address`` with (None: the current project's), and whether its store is
     surely theirs, so that a job may go straight into it while no daemon runs."""
-    own = given or settings.load()
+    own = given or settings.load(products=False)
     if address is None:
         return own, True
     if address.startswith("tcp://"):
@@ -115,5 +115,5 @@ def settings_for(address: str | None, given: Settings | None = None) -> tuple[Se
     if path == own.socket_path:
         return own, True
     if path.parent.name == settings.FOLDER:
-        return settings.load({"root": str(path.parent.parent), "socket": str(path)}), True
-    return settings.load({"socket": str(path)}), False
+        return settings.load({"root": str(path.parent.parent), "socket": str(path)}, products=False), True
+    return settings.load({"socket": str(path)}, products=False), False

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from stoker.client import core, inline
 from stoker.client.dispatch_line import AsyncDispatchLine
-from stoker.client.errand import TRY_ELSEWHERE, Dispatched, Errand, pack_call, pack_payload
+from stoker.client.errand import TRY_ELSEWHERE, Dispatched, Errand, check_action, pack_call, pack_payload, product_name
 from stoker.client.sync import Client
 from stoker.model.command import Command
 from stoker.model.errors import (
@@ -60,11 +60,12 @@ class Dispatcher:
     def has_worker(self, product: Catalog | str) -> bool:
         """Whether a worker of this product lives: a look into shared memory, no request. False within a second after
         the last one died, was disabled, or the daemon ended. Through TCP there is nothing to look into: False."""
-        return self._local and self._board.workers(product if isinstance(product, str) else product.name) > 0
+        name = product_name(product)
+        return self._local and self._board.workers(name) > 0
 
     def dispatch(
         self, product: Catalog | str, action: str, payload: Any = None, transfer: Iterable[Buffer] = (), *,
-        fallback: str | None = None, timeout: float | None = None, detailed: bool = False,
+        fallback: str | None = None, timeout: float | str | None = None, detailed: bool = False,
     ) -> Any:  # fmt: skip
         """See :func:`stoker.dispatch`."""
         made = self.run(errand(product, action, payload, transfer, fallback, timeout))
@@ -72,7 +73,7 @@ class Dispatcher:
 
     async def dispatch_to_worker(
         self, product: Catalog | str, action: str, payload: Any = None, transfer: Iterable[Buffer] = (), *,
-        fallback: str | None = None, timeout: float | None = None, detailed: bool = False,
+        fallback: str | None = None, timeout: float | str | None = None, detailed: bool = False,
     ) -> Any:  # fmt: skip
         """See :func:`stoker.dispatch_to_worker`."""
         made = await self.arun(errand(product, action, payload, transfer, fallback, timeout))
@@ -214,7 +215,7 @@ def has_worker(product: Catalog | str) -> bool:
 
 def dispatch(
     product: Catalog | str, action: str, payload: Any = None, transfer: Iterable[Buffer] = (), *,
-    fallback: str | None = None, timeout: float | None = None, detailed: bool = False,
+    fallback: str | None = None, timeout: float | str | None = None, detailed: bool = False,
 ) -> Any:  # fmt: skip
     """Have a worker of the product do this, and wait for the handler's value. Not stored: durable jobs are submitted.
 
@@ -232,7 +233,7 @@ def dispatch(
 
 async def dispatch_to_worker(
     product: Catalog | str, action: str, payload: Any = None, transfer: Iterable[Buffer] = (), *,
-    fallback: str | None = None, timeout: float | None = None, detailed: bool = False,
+    fallback: str | None = None, timeout: float | str | None = None, detailed: bool = False,
 ) -> Any:  # fmt: skip
     """:func:`dispatch`, awaitable; an inline run goes to a thread, so that the loop lives on."""
     options: dict[str, Any] = {"fallback": fallback, "timeout": timeout, "detailed": detailed}
@@ -244,7 +245,7 @@ OPTIONS = ("fallback", "timeout", "detailed")
 
 def own(product: Catalog, action: str) -> Command[Any, Any]:
     """A product's command. Raises :class:`UnknownCommand`."""
-    found = product.commands.get(f"{product.name}.{action}")
+    found = product.commands.get(f"{product.name}.{check_action(action)}")
     if found is None:
         raise UnknownCommand(no_action(product.name, action))
     return found
@@ -262,10 +263,10 @@ def _errand(command: Command[Any, Any], args: tuple[Any, ...], kwargs: Mapping[s
 
 def errand(
     product: Catalog | str, action: str, payload: Any, transfer: Iterable[Buffer] | None, fallback: str | None,
-    timeout: float | None,
+    timeout: float | str | None,
 ) -> Errand:  # fmt: skip
     """A dispatch by name, ready to be carried out."""
-    name = product if isinstance(product, str) else product.name
+    name = product_name(product)
     command = find(product, action)
     return Errand(
         name, action, command, pack_payload(command, payload), transfer=transfer, fallback=fallback, timeout=timeout
@@ -275,8 +276,8 @@ def errand(
 def find(product: Catalog | str, action: str) -> Command[Any, Any] | None:
     """The command, when its code is at hand. Raises :class:`UnknownCommand` when its product's is, and has no such
     action."""
-    name = product if isinstance(product, str) else product.name
-    command = registered.get(f"{name}.{action}")
+    name = product_name(product)
+    command = registered.get(f"{name}.{check_action(action)}")
     if command is None and (not isinstance(product, str) or any(key.startswith(f"{name}.") for key in registered)):
         raise UnknownCommand(no_action(name, action))
     return command

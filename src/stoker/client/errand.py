@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 
 from stoker.client import aside
-from stoker.model import ids, tracing
+from stoker.model import ids, quantities, tracing
 from stoker.model.command import FALLBACKS, Command
 from stoker.model.errors import (
     DaemonError,
@@ -31,6 +31,7 @@ from stoker.model.errors import (
     WorkerLost,
     from_code,
 )
+from stoker.model.product import Catalog
 from stoker.model.schema import JsonCodec
 from stoker.wire import messages
 from stoker.wire.buffer import Buffer
@@ -44,6 +45,7 @@ NOT_BEGUN_MAX = 100
 ASIDE_FROM = 4 << 20
 """Bytes of Buffers that are let go by a thread beside."""
 PAUSE_MIN, PAUSE_MAX = 0.01, 0.5
+SHORT = 40
 
 Perform = Callable[[Command[Any, Any], str, bytes, Sequence[Buffer]], Any]
 
@@ -71,7 +73,7 @@ class Errand:
         *,
         transfer: Iterable[Buffer] | None,
         fallback: str | None,
-        timeout: float | None,
+        timeout: float | str | None,
     ) -> None:
         self.product = product
         self.action = action
@@ -79,10 +81,8 @@ class Errand:
         policy = fallback or (command.spec.fallback if command is not None else "inline")
         if policy not in FALLBACKS:
             raise InvalidInput(f"fallback: {policy!r} is none of {', '.join(FALLBACKS)}")
-        if timeout is not None and not timeout > 0:
-            raise InvalidInput("timeout: must be more than 0; leave it out for no limit")
         self.policy = policy
-        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.deadline = None if timeout is None else time.monotonic() + _seconds(timeout)
         self.job = ids.new_job_id()
         with Exchange() as exchange:
             self.input = pack()
@@ -211,6 +211,40 @@ TRY_ELSEWHERE = (NoWorker, WorkerLost, DaemonError)
 """What says that no worker did it."""
 
 
+def product_name(product: Catalog | str) -> str:
+    """The name of a product that was given as itself or by name. Raises :class:`InvalidInput`."""
+    if isinstance(product, str):
+        return product
+    if isinstance(product, Catalog):
+        return product.name
+    raise InvalidInput(f"product: a Product or its name is needed, not {_short(product)}")
+
+
+def check_action(action: str) -> str:
+    """The name of an action. Raises :class:`InvalidInput`."""
+    if not isinstance(action, str):
+        raise InvalidInput(f"action: the name of a command is needed, not {_short(action)}")
+    return action
+
+
+def _seconds(timeout: float | str) -> float:
+    if not isinstance(timeout, int | float | str):
+        raise InvalidInput(f"timeout: a duration is needed, not {_short(timeout)}")
+    try:
+        found = quantities.seconds(timeout)
+    except ValueError as error:
+        raise InvalidInput(f"timeout: {error}") from None
+    if not found > 0:
+        raise InvalidInput("timeout: must be more than 0; leave it out for no limit")
+    return found
+
+
+def _short(value: Any) -> str:
+    """What was given instead, as far as it tells something."""
+    text = repr(value)
+    return text if len(text) <= SHORT else f"a {type(value).__name__}"
+
+
 def pack_call(command: Command[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[], bytes]:
     """Arguments as Python writes them; checked against the command's types."""
     return lambda: command.signature.pack(args, kwargs)
@@ -232,6 +266,8 @@ def _check_transfer(found: Sequence[Buffer], transfer: Iterable[Buffer] | None) 
     """What is moved is said, where it is asked for: nobody loses a Buffer that he did not mean to give away."""
     if transfer is None:
         return
+    if isinstance(transfer, Buffer) or not isinstance(transfer, Iterable):
+        raise InvalidBuffer(f"transfer takes a list of Buffers, as in transfer=[buffer], not {_short(transfer)}")
     named = list(transfer)
     for one in named:
         if not isinstance(one, Buffer):

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from stoker import settings
 from stoker.client import actions
 from stoker.client.sync import Client, JobHandle
 from stoker.model import argv, hook, packing
@@ -143,9 +144,10 @@ class Product(Catalog):
     @property
     def routes_enabled(self) -> bool:
         """Whether an application is to serve this product's HTTP routes: its ``routes``, as the code, ``products.json``
-        and ``stoker.toml`` of this project say; never for one that is disabled. Read once, where routes are mounted:
+        and ``stoker.toml`` of this project say; never for one that is disabled. Asked once, where routes are mounted:
         ``if images.routes_enabled: app.include_router(router)``. Raises :class:`~stoker.model.errors.SettingsError`."""
-        spec = changed(self.pool, default_client().settings.products.get(self.name, {}))
+        told = settings.load({"root": str(default_client().settings.root)}).products
+        spec = changed(self.pool, told.get(self.name, {}))
         return spec.enabled and spec.routes
 
     @overload
@@ -249,7 +251,8 @@ class Product(Catalog):
         or on a plain function, which is registered then.
 
         The options are the keys of a schedule file: ``name`` (that of the command, unless given), ``input``, ``tz``,
-        ``overlap``, ``catch_up``, ``jitter``, ``timeout``, ``priority``, ``retries``, ``memory``, ``role``, ``active``.
+        ``overlap``, ``waiting``, ``catch_up``, ``jitter``, ``timeout``, ``priority``, ``retries``, ``memory``,
+        ``role``, ``monitor``, ``active``.
         Raises :class:`~stoker.model.errors.AppError` for what makes no sense.
         """
         from stoker.client import crons  # not at the top: what it loads would make every fork slower

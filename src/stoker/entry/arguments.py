@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from stoker.model.errors import InvalidInput
+from stoker.model.errors import InvalidInput, SettingsError
 
 _NAMED = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)=(.*)\Z", re.DOTALL)
 _YES = {"yes": True, "on": True, "no": False, "off": False}
@@ -174,10 +174,10 @@ def given(text: str | None) -> Any:
             text = Path(text[1:]).read_text("utf-8")
         return msgspec.json.decode(text)
     except OSError as error:
-        raise InvalidInput(f"--input: cannot read {error.filename}: {error.strerror}") from None
+        raise SettingsError(f"--input: cannot read {error.filename}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InvalidInput("--input: is not UTF-8 text") from None
+        raise SettingsError("--input: is not UTF-8 text") from None
     except RecursionError:
-        raise InvalidInput("--input: is nested too deep") from None
+        raise SettingsError("--input: is nested too deep") from None
     except msgspec.DecodeError as error:
-        raise InvalidInput(f"--input: is not JSON: {error}") from None
+        raise SettingsError(f"--input: is not JSON: {error}") from None

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
 import stat
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+from rich.table import Table
 from rich.text import Text
 
 from stoker import settings as settings_module
@@ -25,23 +23,13 @@ from stoker.model.errors import AppError, DaemonError, StokerError
 from stoker.model.quantities import show_seconds, show_size
 from stoker.model.schedule_keys import Kind
 from stoker.schedule import files
-from stoker.settings import ABOUT, Settings
+from stoker.settings import Setting, Settings
 from stoker.store import address
 
 IMPORT_WITHIN = 120.0
 NPROC_SPARE = 1000
 SIZES = frozenset({"memory", "max_input", "max_output"})
-HIDDEN = frozenset({"token", "web.secret", "monitors.webhook_key", "monitors.smtp_password", "monitors.sentry"})
 MARKS = {"ok": ("ok", "green"), "note": ("note", "yellow"), "wrong": ("wrong", "bold red")}
-
-
-class Setting(msgspec.Struct):
-    """One setting, as it is."""
-
-    name: str
-    value: Any
-    source: str
-    about: str
 
 
 class Finding(msgspec.Struct):
@@ -68,10 +56,10 @@ class Findings(msgspec.Struct):
 
 def run(line: Session) -> Findings:
     """Look at everything. Raises SettingsError when the settings themselves cannot be read."""
-    settings = line.settings()
+    settings = line.settings(products=True)
     commands, application = _application(settings)
     return Findings(
-        [*_settings(settings, line)],
+        [*settings_module.listed(settings, _source(settings, line))],
         [
             application,
             *_products(settings, commands),
@@ -87,12 +75,19 @@ def run(line: Session) -> Findings:
 
 def tell(found: Findings) -> None:
     """The findings, for people."""
-    rows = [(one.name, _shown(one.name, one.value), one.source, one.about) for one in found.settings]
-    show.say(show.table(("setting", "value", "from", "meaning"), rows))
+    show.say(table(found.settings))
     show.say()
     show.say(show.table(("", "", ""), [(one.what, Text(*MARKS[one.level]), one.message) for one in found.findings]))
     if found.commands:
         show.say(show.clean(f"commands: {', '.join(found.commands)}"))
+
+
+def table(found: Sequence[Setting]) -> Table:
+    """Settings, for people."""
+    rows = [
+        (one.name, _shown(one.name, one.value), one.source, "yes" if one.reload else "no", one.about) for one in found
+    ]
+    return show.table(("setting", "value", "from", "reload", "meaning"), rows)
 
 
 def _shown(name: str, value: Any) -> str:
@@ -105,38 +100,10 @@ def _shown(name: str, value: Any) -> str:
     return str(value)
 
 
-def _settings(settings: Settings, line: Session) -> Iterator[Setting]:
-    file = _file(settings.root / settings_module.FILE)
-    for name, about in ABOUT.items():
-        value = settings_module.value(settings, name)
-        if name in HIDDEN and value:
-            value = "***"
-        elif name == "store":
-            value = settings.store_shown
-        elif name == "roles.store":
-            value = settings.roles_store_shown
-        elif isinstance(value, tuple):
-            value = list(value)
-        elif isinstance(value, Path):
-            value = str(value)
-        yield Setting(name, value, _source(name, file, line, os.environ), about)
-
-
-def _file(path: Path) -> frozenset[str]:
-    """The names that stand in the settings' file; it was read before, so it is well formed."""
-    if not path.is_file():
-        return frozenset()
-    return frozenset(settings_module.flat(tomllib.loads(path.read_text("utf-8"))))
-
-
-def _source(name: str, file: frozenset[str], line: Session, environ: Mapping[str, str]) -> str:
-    if getattr(line, name, None) is not None and name in ("root", "socket"):
-        return "command line"
-    if settings_module.variable(name) in environ:
-        return settings_module.variable(name)
-    if name == "log_level" and environ.get("DEBUG") and name not in file:
-        return "DEBUG"
-    return settings_module.FILE if name in file else "default"
+def _source(settings: Settings, line: Session) -> Callable[[str], str]:
+    """The same, and the flags before a command."""
+    given, origin = {"root": line.root, "socket": line.socket}, settings_module.origin(settings)
+    return lambda name: "command line" if given.get(name) is not None else origin(name)
 
 
 def _application(settings: Settings) -> tuple[list[str], Finding]:

@@ -16,6 +16,7 @@ import typer
 
 from stoker._version import __version__
 from stoker.entry import (
+    cli_audit,
     cli_bench,
     cli_clients,
     cli_daemon,
@@ -26,6 +27,7 @@ from stoker.entry import (
     cli_pools,
     cli_roles,
     cli_schedule,
+    cli_settings,
     cli_start,
     cli_token,
     exits,
@@ -77,7 +79,7 @@ for _panel, _functions in (
     (JOBS, (cli_jobs.submit, cli_jobs.call, cli_jobs.jobs, cli_jobs.job, cli_jobs.logs, cli_jobs.cancel,
             cli_jobs.retry)),
     (LOOK, (cli_look.status, cli_look.top, cli_look.stats, cli_look.commands, cli_look.health, cli_look.metrics,
-            cli_clients.clients)),
+            cli_clients.clients, cli_audit.audit)),
     (RULE, (cli_daemon.pause, cli_daemon.resume, cli_daemon.reload, cli_daemon.restart, cli_daemon.stop,
             cli_daemon.migrate, cli_daemon.migrate_store, cli_bench.bench, cli_clients.notify, cli_token.token,
             cli_monitors.heartbeat)),
@@ -90,6 +92,7 @@ cli_schedule.app.command()(cli_monitors.monitors)
 cli_schedule.app.command()(cli_monitors.calendar)
 app.add_typer(cli_schedule.app, name="schedule", rich_help_panel=LOOK)
 app.add_typer(cli_pools.app, name="pools", rich_help_panel=LOOK)
+app.add_typer(cli_settings.app, name="settings", rich_help_panel=LOOK)
 if importlib.util.find_spec("stoker.entry.install") is not None:
     app.command(name="install", rich_help_panel=RULE)(importlib.import_module("stoker.entry.install").install)
 

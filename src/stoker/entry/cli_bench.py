@@ -9,7 +9,7 @@ import typer
 
 from stoker.entry import show
 from stoker.entry.options import Json
-from stoker.model.errors import RequestError
+from stoker.model.errors import RequestError, SettingsError
 
 
 def bench(
@@ -35,13 +35,13 @@ def bench(
     from stoker.bench.run import BRIEF, Effort
 
     if chart is not None and not peers:
-        raise RequestError("--chart draws the peers: add --peers")
+        raise SettingsError("--chart draws the peers: add --peers")
     groups = [*(plan.OURS if only else plan.BRIEF), *(plan.PEERS if peers else ())]
     try:
         chosen = list(plan.chosen(groups, only))
     except ValueError as error:
         hint = "" if peers else "; those beside other queues need --peers"
-        raise RequestError(f"{error}{hint}") from None
+        raise SettingsError(f"{error}{hint}") from None
     console = show.console(err=True)
     if peers and not others.installed():
         console.print(f"installing the peers in {others.CACHE}, which takes minutes, once", style="dim")

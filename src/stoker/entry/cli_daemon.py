@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from stoker.entry import session, show
@@ -107,8 +108,9 @@ def stop(
     ):
         processes = _processes(stats["pid"])
         talk.ask("stop", {}, str)
-        if now:
-            talk.ask("stop", {}, str)
+        with contextlib.suppress(DaemonUnavailable):  # it may be gone by then
+            if now:
+                talk.ask("stop", {}, str)
         if not no_wait:
             with contextlib.suppress(DaemonUnavailable):
                 while True:
@@ -171,8 +173,9 @@ def migrate_store(
 ) -> None:
     """Copy everything that one store keeps into another, such as from a file to PostgreSQL.
 
-    Stop the daemon first. Jobs, their events and results, unique keys, pauses and cordons are copied; what is there
-    already is left alone, so a copy that was cut off is finished by typing it again. The old store stays as it is.
+    Stop the daemon first. Jobs, their events and results, unique keys, pauses and cordons are copied, and schedules
+    with how far they have come and what became of their slots; what is there already is left alone, so a copy that was
+    cut off is finished by typing it again. The old store stays as it is.
     """
     from stoker.client import offline
     from stoker.entry import moving
@@ -181,10 +184,14 @@ def migrate_store(
     old, new = line.settings(store=source), line.settings(store=target)
     if old.store == new.store:
         raise SettingsError("the store to copy from and the one to copy to are the same")
-    with offline.held(old.store_path), offline.held(new.store_path), show.progress("jobs", quiet=json) as tell:
-        seen, stored = offline.finish(moving.copy(old.store, new.store, tell))
+    with offline.held(old.store_path), offline.held(new.store_path), show.progress("rows", quiet=json) as tell:
+        done = offline.finish(moving.copy(old.store, new.store, tell))
     if json:
-        show.data({"from": old.store_shown, "to": new.store_shown, "jobs": seen, "stored": stored})
-    else:
-        known = f", {seen - stored} of them were there" if stored < seen else ""
-        show.say(show.clean(f"{show.count(seen, 'job')} from {old.store_shown} to {new.store_shown}{known}"))
+        show.data({"from": old.store_shown, "to": new.store_shown, **msgspec.to_builtins(done)})
+        return
+    known = f", {done.jobs - done.stored} of them were there" if done.stored < done.jobs else ""
+    show.say(show.clean(f"{show.count(done.jobs, 'job')} from {old.store_shown} to {new.store_shown}{known}"))
+    if done.schedules or done.slots:
+        there = done.schedules + done.slots - done.fresh
+        known = f", {there} of both were there" if there else ""
+        show.say(f"{show.count(done.schedules, 'schedule')}, {show.count(done.slots, 'slot')}{known}")

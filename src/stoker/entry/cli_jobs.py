@@ -16,7 +16,6 @@ from stoker.entry.options import Json
 from stoker.entry.session import Session
 from stoker.model import packing
 from stoker.model.errors import DaemonUnavailable, StokerError
-from stoker.model.job import State
 from stoker.model.request import Request
 from stoker.wire.records import JobRecord
 
@@ -84,7 +83,7 @@ def call(
 
 def jobs(
     ctx: typer.Context,
-    status: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
+    status: options.Status = None,
     command: Annotated[
         str | None, typer.Option(help="Only jobs of this command.", autocompletion=session.complete_command)
     ] = None,

@@ -156,8 +156,8 @@ def commands(ctx: typer.Context, json: Json = False) -> None:
 
 
 def health(ctx: typer.Context, json: Json = False) -> None:
-    """For probes: 0 when all is well, 1 when jobs are waiting and nobody works or a pool is broken, 3 when no daemon
-    answers."""
+    """For probes: 0 when all is well, 1 when jobs wait and nobody works, a pool is broken, or the store is away; 3 when
+    no daemon answers."""
     found = session.of(ctx).client.ask("health", dict[str, Any])
     if json:
         show.data(found)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from stoker.entry import session, show
 from stoker.entry.options import Json
-from stoker.model.errors import RequestError
+from stoker.model.errors import SettingsError
 from stoker.model.job import Submitted
 from stoker.wire.monitors import CalendarRecord, MonitorRecord
 
@@ -98,7 +98,7 @@ def _moment(option: str, text: str | None) -> str | None:
     try:
         return datetime.fromisoformat(text).astimezone().isoformat()
     except (ValueError, OverflowError):
-        raise RequestError(f"{option}: {text[:60]!r} is not a time like 2026-03-08 or 2026-03-08T02:30+00:00") from None
+        raise SettingsError(f"{option}: {text[:60]!r} is no time like 2026-03-08 or 2026-03-08T02:30+00:00") from None
 
 
 def _word(text: str) -> Text:

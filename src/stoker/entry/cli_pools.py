@@ -11,18 +11,23 @@ from rich.text import Text
 from stoker.entry import figures, session, show
 from stoker.entry.options import Json
 from stoker.model import quantities
-from stoker.model.errors import RequestError
-from stoker.model.stats import WorkerInfo
+from stoker.model.errors import SettingsError
+from stoker.model.stats import FleetWorker, WorkerInfo
 
 app = typer.Typer(help="The workers that products have for themselves, and the products' shares of the other slots.")
 Product = Annotated[str, typer.Argument(metavar="PRODUCT", help="A product's name, as `stoker pools` shows it.")]
+All = Annotated[bool, typer.Option("--all", help="The workers of every node that shares the store.")]
 Options = Annotated[list[str], typer.Argument(metavar="OPTION=VALUE", help="For example workers=3 max_workers=6.")]
 
 
 @app.callback(invoke_without_command=True)
-def pools(ctx: typer.Context, json: Json = False) -> None:
+def pools(ctx: typer.Context, all: All = False, json: Json = False) -> None:
     """Show the pools: workers that live, jobs they have, limits, and what is wrong."""
     if ctx.invoked_subcommand is not None:
+        return
+    if all:
+        fleet = session.of(ctx).client.ask("getWorkerPings", list[FleetWorker], all=True)
+        show.data(fleet) if json else show.say(figures.fleet(fleet))
         return
     found = session.of(ctx).client.ask("pools", list[dict[str, Any]])
     if json:
@@ -47,12 +52,12 @@ def change(ctx: typer.Context, product: Product, options: Options, json: Json = 
 
 
 def _read(words: list[str]) -> dict[str, Any]:
-    """Words like ``workers=3`` as options. Raises :class:`RequestError`."""
+    """Words like ``workers=3`` as options. Raises :class:`SettingsError`."""
     found: dict[str, Any] = {}
     for word in words:
         name, sign, text = word.partition("=")
         if not sign:
-            raise RequestError(f"{word!r} is not option=value, like workers=3")
+            raise SettingsError(f"{word!r} is not option=value, like workers=3")
         found[name] = _value(text)
     return found
 

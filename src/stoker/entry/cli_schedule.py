@@ -15,6 +15,7 @@ from rich.text import Text
 from stoker.entry import session, show
 from stoker.entry.options import Json
 from stoker.entry.session import Session
+from stoker.model.cron import REBOOT
 from stoker.model.errors import DaemonUnavailable, RequestError, SettingsError
 from stoker.model.job import Submitted
 from stoker.model.schedule import Entry
@@ -51,7 +52,8 @@ def list_(
         return
     for problem in found.problems:
         show.say(show.clean(f"problem: {problem}"), err=True)
-    show.say(_table(found.schedules) if found.schedules else "no schedules; put cron.json into the folder schedules/")
+    none = f"no schedule's name contains {text!r}" if text else "no schedules; put cron.json into the folder schedules/"
+    show.say(_table(found.schedules) if found.schedules else show.clean(none))
     if found.by == "crontab":
         show.say("the system's cron runs what is in files (schedules.by); `stoker schedule crontab` makes its table")
 
@@ -72,6 +74,9 @@ def next_(
         coming = _coming(_entry(line.settings(), entry.name), count)
     if json:
         show.data(coming)
+        return
+    if entry.schedule.lower() == REBOOT:
+        show.say("at each start of a daemon that ticks it")
         return
     zone = ZoneInfo(entry.tz)
     rows = [(datetime.fromtimestamp(moment(at), zone).isoformat(" ", "seconds"), at) for at in coming]

@@ -82,9 +82,9 @@ def up(
     application anew, USR2 starts every process anew.
     """
     settings = session.of(ctx).settings(
-        app=_targets(app, modules), store=store, socket=socket, listen=listen or None, consumers_max=consumers_max,
-        max_tasks=max_tasks, spares=spares, grace=grace, log_level=log_level, log_format=log_format,
-        log_file=log_file, node=node, labels=label or None, root=root,
+        products=True, app=_targets(app, modules), store=store, socket=socket, listen=listen or None,
+        consumers_max=consumers_max, max_tasks=max_tasks, spares=spares, grace=grace, log_level=log_level,
+        log_format=log_format, log_file=log_file, node=node, labels=label or None, root=root,
     )  # fmt: skip
     if web and not settings.web.listen:
         settings = with_values(settings, {"web.listen": (WEB_LISTEN,)})
@@ -115,8 +115,9 @@ def worker(
     if not working.enabled(os.environ):
         sys.exit(working.idle())
     settings = line.settings(
-        app=_targets(None, modules or _listed("SURREAL_COMMANDS_MODULES")), max_tasks=max_tasks, store=store,
-        socket=socket, grace=grace, log_level=log_level, log_format=log_format, log_file=log_file, root=root,
+        products=True, app=_targets(None, modules or _listed("SURREAL_COMMANDS_MODULES")), max_tasks=max_tasks,
+        store=store, socket=socket, grace=grace, log_level=log_level, log_format=log_format,
+        log_file=log_file, root=root,
     )  # fmt: skip
     if settings.max_tasks == 0:
         settings = msgspec.structs.replace(settings, max_tasks=working.TASKS)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from typing import Annotated
 
 import typer
 
+from stoker.client import offline
 from stoker.entry import session, show
 from stoker.entry.options import Json
+from stoker.entry.session import Session
 from stoker.model import quantities
-from stoker.model.errors import SettingsError
+from stoker.model.access import LEVELS, PROOF_LIFE_MAX, Access
+from stoker.model.audit import Deed
+from stoker.model.errors import DaemonUnavailable, SettingsError
+from stoker.settings import Settings
 
 
 def token(
@@ -23,7 +29,9 @@ def token(
     life: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long it is good for; `web.token_life` by default.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="May see and touch the jobs of every user.")] = False,
+    level: Annotated[
+        str, typer.Option(metavar="LEVEL", help="What they may do: user, viewer, operator or admin.")
+    ] = "user",
     revoke: Annotated[
         bool, typer.Option("--revoke", help="Make none; take back those of the user, or of the session.")
     ] = False,
@@ -31,28 +39,55 @@ def token(
 ) -> None:
     """Print a signed token for the bridge to browsers, or take tokens back.
 
-    It is sent as `Authorization: Bearer …`. No daemon is needed: the key is that of the project. A running bridge cuts
-    the streams of what was taken back within five seconds.
+    It is sent as `Authorization: Bearer …`. No daemon is needed: the key is that of the project. What is taken back is
+    good on no node of the store any more, and its streams are cut within five seconds.
     """
     # not at the top: every other command starts faster without it
-    from stoker.web import Identity, ledger, tokens
+    from stoker.web import Identity, tokens
 
     settings = session.of(ctx).settings()
     if revoke:
         Identity(user, name or "any")
-        ledger.Ledger(settings.folder).revoke(user, name, tokens.TOKEN_LIFE_MAX)
+        _revoke(session.of(ctx), user, name)
         told = f"taken back: what was given to {user}" + ("" if name is None else f" in session {name}")
         show.data({"revoked": user, "session": name}) if json else show.say(told)
         return
-    identity = Identity(user, name or secrets.token_hex(8), all=everything)
+    identity = Identity(user, name or secrets.token_hex(8), level=_level(level))
     seconds = settings.web.token_life if life is None else _life(life)
     if seconds > tokens.TOKEN_LIFE_MAX:
         raise SettingsError(f"--life: a token is good for {tokens.TOKEN_LIFE_MAX / 86400:g} days at most")
     made = tokens.signer(settings).sign(identity, seconds)
     if json:
-        show.data({"token": made, "user": user, "session": identity.session, "expires": time.time() + seconds})
+        who = {"user": user, "session": identity.session, "level": level}
+        show.data({"token": made, **who, "expires": time.time() + seconds})
     else:
         print(made)
+
+
+def _revoke(line: Session, user: str, name: str | None) -> None:
+    """Through the daemon; while there is none here, straight into the store."""
+    try:
+        line.client.ask("revoke", user=user, session=name)
+    except DaemonUnavailable:
+        if line.remote:
+            raise
+        settings = line.settings()
+        with offline.held(settings.store_path):
+            offline.finish(_revoke_in(settings, user, name))
+
+
+async def _revoke_in(settings: Settings, user: str, name: str | None) -> None:
+    whose = user if name is None else f"{user}/{name}"
+    deed = Deed(node=settings.node, role="script", uid=os.geteuid(), method="revoke", object=whose)
+    async with offline.opened(settings.store) as store:
+        await store.proofs.revoke(user, name, PROOF_LIFE_MAX)
+        await store.audit.add(deed)
+
+
+def _level(text: str) -> Access:
+    if text not in LEVELS:
+        raise SettingsError(f"--level: {text!r} is none of {', '.join(LEVELS)}")
+    return text
 
 
 def _life(text: str) -> float:

@@ -38,7 +38,7 @@ def listing(records: Sequence[JobRecord]) -> Table:
         ("id", "command", "status", "age", "took", "user", "news"),
         [
             (
-                record.id, record.name, show.state(record.status), show.ago(record.created),
+                record.id, record.name, _status(record), show.ago(record.created),
                 show.span(record.started, record.completed_at), record.user, _short(record),
             )
             for record in records
@@ -77,12 +77,12 @@ def whole(record: JobRecord, ended: Sequence[EventRecord]) -> dict[str, Any]:
 
 def tell(record: JobRecord, ended: Sequence[EventRecord]) -> None:
     """Everything, for people."""
-    head = Text.assemble((record.name, "bold"), "  ", record.id, "  ", show.state(record.status))
+    head = Text.assemble((record.name, "bold"), "  ", record.id, "  ", _status(record))
     show.say(head)
     show.say(
         show.pairs(
             [
-                ("waits", record.why),
+                ("waits" if record.status == "new" else "worker", record.why),
                 ("created", _moment(record.created)),
                 ("due", show.local(record.run_at) if record.waits == "time" else None),
                 ("expires", show.local(record.expires)),
@@ -90,6 +90,7 @@ def tell(record: JobRecord, ended: Sequence[EventRecord]) -> None:
                 ("waited", show.span(record.created, record.started)),
                 ("ended", _moment(record.completed_at)),
                 ("took", show.span(record.started, record.completed_at)),
+                ("runs on", _place(record)),
                 ("attempt", record.attempt),
                 ("priority", record.priority or None),
                 ("user", record.user),
@@ -110,6 +111,18 @@ def tell(record: JobRecord, ended: Sequence[EventRecord]) -> None:
         show.say(Text.assemble(("error ", "bold"), (show.clean(record.error), "red")))
     if record.traceback:
         show.say(show.clean(record.traceback.rstrip()))
+
+
+def _status(record: JobRecord) -> Text:
+    """The state; of a completed job whose output says ``success: false``, that, too."""
+    return Text("completed, not well", "yellow") if record.unwell else show.state(record.status)
+
+
+def _place(record: JobRecord) -> str | None:
+    """``web1, pid 4711``."""
+    if record.node is None:
+        return None
+    return record.node if record.pid is None else f"{record.node}, pid {record.pid}"
 
 
 def _moment(at: str | None) -> str | None:

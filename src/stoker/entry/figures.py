@@ -9,7 +9,7 @@ from rich.table import Table
 
 from stoker.entry import show
 from stoker.model.quantities import show_seconds, show_size
-from stoker.model.stats import MB, ProcessInfo, WorkerInfo
+from stoker.model.stats import MB, FleetWorker, ProcessInfo, WorkerInfo
 
 NUMBERS = ("pid", "cpu", "busy", "loop", "memory", "own", "heap", "jobs", "done")
 
@@ -18,6 +18,14 @@ def processes(others: Sequence[ProcessInfo], workers: Sequence[WorkerInfo]) -> T
     """What a daemon consists of: first what runs no jobs, then what does."""
     columns = ("pid", "process", "cpu", "busy", "loop", "memory", "own", "heap", "jobs", "done", "runs")
     rows = [*map(_other, others), *map(_worker, workers)]
+    return show.table(columns, rows, right=NUMBERS, fold=False)
+
+
+def fleet(workers: Sequence[FleetWorker]) -> Table:
+    """The workers of every node, and how long ago each was looked at."""
+    columns = ("node", "seen", "pid", "process", "cpu", "busy", "loop", "memory", "own", "heap", "jobs", "done", "runs")
+    seen = [f"{show_seconds(one.seen_ago)} ago" if one.seen_ago else "now" for one in workers]
+    rows = [(one.node, ago, *_worker(one)) for one, ago in zip(workers, seen, strict=True)]
     return show.table(columns, rows, right=NUMBERS, fold=False)
 
 

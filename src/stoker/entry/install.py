@@ -167,7 +167,7 @@ def check_socket(place: Place) -> None:
     if not place.project.is_dir():
         return
     unit = place.project / FOLDER / "stoker.sock"
-    configured = settings_module.load({"root": str(place.project)}, environ={}).socket_path
+    configured = settings_module.load({"root": str(place.project)}, environ={}, products=False).socket_path
     if os.path.realpath(configured) != os.path.realpath(unit):
         raise SettingsError(
             f"systemd would listen on {unit}, but {place.project / settings_module.FILE} tells clients {configured}; "
@@ -186,7 +186,7 @@ def notes(place: Place) -> list[str]:
         )
     if not place.project.is_dir():
         found.append(f"there is no folder {place.project} yet; the daemon starts when there is one, with a stoker.toml")
-    elif not settings_module.load({"root": str(place.project)}, environ={}).app:
+    elif not settings_module.load({"root": str(place.project)}, environ={}, products=False).app:
         file = place.project / settings_module.FILE
         found.append(f'the daemon will not know what to run: write app = "module:product" into {file}')
     return found

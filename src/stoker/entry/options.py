@@ -11,6 +11,7 @@ import typer
 
 from stoker.entry import session
 from stoker.model import quantities
+from stoker.model.job import State, read_state
 from stoker.model.job import Unique as UniqueBy
 from stoker.model.job import priority as read_priority
 
@@ -44,6 +45,13 @@ def _reader(read: Callable[[Any], Any]) -> Callable[[str | None], Any]:
     return callback
 
 
+def _state(word: str | None) -> State | None:
+    try:
+        return None if word is None else read_state(word)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def _duration(metavar: str, help: str) -> Any:
     return typer.Option(metavar=metavar, help=help, callback=_reader(quantities.seconds))
 
@@ -54,6 +62,10 @@ Rank = Annotated[
     typer.Option(
         metavar="N", help="-100 to 100, or critical, important, normal, optional.", callback=_reader(read_priority)
     ),
+]
+Status = Annotated[
+    str | None,
+    typer.Option(metavar="STATUS", help=f"Only jobs in this state: {', '.join(State)}.", callback=_state),
 ]
 Delay = Annotated[str | None, _duration("TIME", "Not before so long (30s, 5m, 2h).")]
 Expires = Annotated[str | None, _duration("TIME", "Fail if it has not started by then.")]

@@ -26,15 +26,16 @@ class Session:
         self._client: Client | None = None
         self._commands: list[dict[str, Any]] | None = None
 
-    def settings(self, **flags: Any) -> Settings:
-        """The settings, with the flags that were given. Raises SettingsError."""
+    def settings(self, *, products: bool = False, **flags: Any) -> Settings:
+        """The settings, with the flags that were given; for a daemon also those of its products. Raises
+        SettingsError."""
         given = {name: value for name, value in flags.items() if value is not None}
         given.setdefault("root", self.root)
         if not self.remote:
             given.setdefault("socket", self.socket)
         for name in ("root", "socket", "store", "log_file"):
             given[name] = _place(given.get(name))
-        return settings_module.load(given)
+        return settings_module.load(given, products=products)
 
     @property
     def remote(self) -> bool:

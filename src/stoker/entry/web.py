@@ -57,7 +57,7 @@ def _ready(settings: Settings, sockets: list[socket.socket], streams: list[socke
         log.info("streams are served", at=[_shown(sock) for sock in streams])
     if greet and not settings.web.auth:
         # whoever reads this is whoever started us
-        user = Identity(getpass.getuser(), secrets.token_hex(8), all=True)
+        user = Identity(getpass.getuser(), secrets.token_hex(8), level="admin")
         ticket = tokens.signer(settings).sign(user, tokens.LOGIN_LIFE, "login")
         for place in places:
             if place.startswith("http"):

@@ -62,8 +62,7 @@ class Tab(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raises :class:`RequestError` for what is no address of a tab."""
         for what, name in (("user", self.user), ("session", self.session), ("instance", self.instance)):
             check_name(what, name)
-        if self.user == EVERYBODY:
-            raise RequestError(f"the user {EVERYBODY!r} is everybody, and nobody in particular")
+        not_everybody(self.user)
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -135,17 +134,33 @@ def check_name(what: str, name: str) -> None:
         raise RequestError(f"{what} has 1 to {NAME_MAX} characters, none of them NUL")
 
 
+def user_name(user: object) -> str:
+    """A user's id as the text that it is everywhere: 7 is ``"7"``. Raises :class:`RequestError` for what is neither
+    text nor a whole number."""
+    if isinstance(user, str):
+        return user
+    if isinstance(user, int) and not isinstance(user, bool):
+        return str(user)
+    raise RequestError(f"a user is text or a whole number, not {type(user).__name__}")
+
+
+def not_everybody(user: str) -> None:
+    """Raises :class:`RequestError` for the user that stands for all of them."""
+    if user == EVERYBODY:
+        raise RequestError(f"the user {EVERYBODY!r} is everybody, and nobody in particular")
+
+
 def push(
     role: str, user: str | int, event: str, data: Any, session: str | None, instance: str | None, pulse: bool
 ) -> dict[str, Any]:
     """The parameters of the method ``send_to_all``, with an id of their own, so that they may be sent twice."""
-    asked: dict[str, Any] = {"role": str(role), "user": str(user), "event": event, "data": data, "id": ids.new_job_id()}
-    named = {"session": session, "instance": instance, "pulse": pulse or None}
+    asked: dict[str, Any] = {"role": str(role), "user": user_name(user), "event": event, "data": data}
+    named = {"id": ids.new_job_id(), "session": session, "instance": instance, "pulse": pulse or None}
     return asked | {name: value for name, value in named.items() if value is not None}
 
 
 def notification(user: str | int, message: str, title: str | None, level: str, data: Any) -> dict[str, Any]:
     """The parameters of the method ``notify_now``, in the same way."""
-    asked: dict[str, Any] = {"user": str(user), "message": message, "level": str(level), "id": ids.new_job_id()}
+    asked: dict[str, Any] = {"user": user_name(user), "message": message, "level": str(level), "id": ids.new_job_id()}
     named = {"title": title, "data": data}
     return asked | {name: value for name, value in named.items() if value is not None}

@@ -110,6 +110,10 @@ class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
     def product(self) -> str:
         return self.name.partition(".")[0]
 
+    def closed_to(self, role: str) -> str:
+        """That clients of this role may not call it, and who may."""
+        return f"{self.name} may be called by {' and '.join(self.callers) or 'jobs alone'}, not by {role}"
+
     def isolated(self, default: Isolation) -> Isolation:
         """How this command runs where the daemon's default is ``default``.
 
@@ -214,14 +218,13 @@ def define(
     full = f"{product}.{own}"
     try:
         signature = Signature.of(handler)
-        spec = CommandSpec(
+        spec = _described(CommandSpec(
             name=full,
             isolation=None if isolation is None else Isolation(isolation),
             timeout=_positive("timeout", _given("timeout", quantities.seconds, timeout)),
             memory=_given("memory", quantities.size, memory),
             output=_given("output", quantities.size, output),
             backoff=_backoff(retries, backoff or Backoff(), once),
-            once=once,
             priority=read_priority(priority),
             concurrency=None if concurrency is None else _count("concurrency", concurrency, 1),
             key=_key(key),
@@ -229,21 +232,26 @@ def define(
             interval=_given("rate", quantities.rate, rate),
             expires=_given("expires", quantities.seconds, expires),
             unique=_unique(unique),
-            wait=wait,
-            callers=tuple(callers),
-            secret=tuple(secret),
+            callers=tuple(callers), secret=tuple(secret),
             labels=(labels,) if isinstance(labels, str) else tuple(labels),
             role=check_name("role", role) if role else "",
-            fallback=fallback,
-            is_async=inspect.iscoroutinefunction(handler),
-            doc=inspect.cleandoc(handler.__doc__ or ""),
-            schema=signature.schema(),
-            fingerprint=signature.fingerprint(),
-        )
+            once=once, wait=wait, fallback=fallback,
+        ), handler, signature)  # fmt: skip
         _check_together(spec)
     except (ValueError, TypeError) as error:
         raise AppError(f"command {full}: {error}") from error
     return spec, signature, RetryRules(_classes(retry_on), _classes(never_retry))
+
+
+def _described(spec: CommandSpec, handler: Callable[..., Any], signature: Signature) -> CommandSpec:
+    """The same with what its code says of it."""
+    return msgspec.structs.replace(
+        spec,
+        is_async=inspect.iscoroutinefunction(handler),
+        doc=inspect.cleandoc(handler.__doc__ or ""),
+        schema=signature.schema(),
+        fingerprint=signature.fingerprint(),
+    )
 
 
 def _check_together(spec: CommandSpec) -> None:

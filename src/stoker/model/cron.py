@@ -30,6 +30,8 @@ NAMES = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+REBOOT = "@reboot"
+"""Due whenever a daemon starts, and at no other time."""
 _FIELDS = ("minute 0-59", "hour 0-23", "day of month 1-31", "month 1-12", "day of week 0-7, 0 and 7 are Sunday")
 _WORDS = {"minute": 0, "hour": 1, "day-of-month": 2, "month": 3, "day-of-week": 4}
 
@@ -122,13 +124,24 @@ class Cron:
         return found[-most:]
 
 
+class _AtStart(Cron):
+    """No moment of any clock."""
+
+    __slots__ = ()
+
+    def next(self, after: float) -> float | None:
+        return None
+
+
 @functools.lru_cache(maxsize=8192)
 def cron(text: str, zone: str) -> Cron:
     """Read an expression. Raises ValueError with one sentence that says what would be right."""
     if len(text) > TEXT_MAX:
         raise ValueError(f"a cron expression has {TEXT_MAX} characters at most, not {len(text)}")
-    expression = _expression(text)
     place = time_zone(zone)
+    if text.strip().lower() == REBOOT:
+        return _AtStart(NAMES["@yearly"], place)
+    expression = _expression(text)
     try:
         sim = CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
@@ -155,9 +168,7 @@ def _expression(text: str) -> str:
         return word
     found = NAMES.get(word.lower())
     if found is None:
-        known = ", ".join(NAMES)
-        hint = " (a start hook of a product runs at the start)" if word.lower() == "@reboot" else ""
-        raise ValueError(f"{word!r} is not known{hint}; known are {known}")
+        raise ValueError(f"{word!r} is not known; known are {', '.join([*NAMES, REBOOT])}")
     return found
 
 

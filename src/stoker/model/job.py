@@ -31,6 +31,14 @@ class State(StrEnum):
         return self in ENDED
 
 
+def read_state(word: str) -> State:
+    """A state by its name, also as Americans spell it. Raises ValueError."""
+    try:
+        return State("cancelled" if word == "canceled" else word)
+    except ValueError:
+        raise ValueError(f"{word!r} is none of {', '.join(State)}") from None
+
+
 ENDED = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from stoker.model import ids, quantities, tracing
+from stoker.model.audience import user_name
 from stoker.model.command import Command
 from stoker.model.errors import StokerError
 from stoker.model.job import Unique
@@ -49,6 +50,8 @@ def _options(options: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in options.items() if value is not None}
     if "id" not in found:
         found |= {"id": ids.new_job_id(), "fresh": True}
+    if "user" in found:
+        found["user"] = user_name(found["user"])
     try:
         for name in ("delay", "expires", "timeout"):
             if name in found:

@@ -36,6 +36,8 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     recycle_jobs: int | None = None
     recycle_age: float | None = None
     recycle_memory: int | None = None
+    start_timeout: float = 60.0
+    """Seconds in which a worker has to be ready, its start hook done; 0 for no limit."""
     grow_after: float = 0.5
     """Longest wait for a worker before another one is made."""
     shrink_after: float = 60.0
@@ -115,6 +117,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "recycle_jobs": _jobs,
     "recycle_age": _age,
     "recycle_memory": _size,
+    "start_timeout": _time,
     "grow_after": _time,
     "shrink_after": _time,
     "weight": _whole(1),
@@ -167,7 +170,8 @@ def read_tables(tables: Any, source: str) -> dict[str, dict[str, Any]]:
             if not isinstance(table, Mapping):
                 raise ValueError(f"an object with options is needed, not {table!r}")
             options = read_options(table)
-            PoolSpec(product=product, **options)
+            # of what kind it is the code may say: then these are judged together when it is known
+            PoolSpec(product=product, **{"isolation": Isolation.THREAD, **options})
         except AppError as error:
             raise ValueError(f"{source}: {error.message}") from None
         except ValueError as error:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from stoker.model import ids, tracing
+from stoker.model.audience import not_everybody, user_name
 from stoker.model.command import CommandSpec
 from stoker.model.errors import InvalidInput, PayloadTooLarge, RequestError
 from stoker.model.job import Overrides, Submission, Unique, priority
@@ -24,12 +25,12 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     """What a client asks for. None means: as the command says. ``delay`` and ``expires`` are seconds, ``at`` is
     seconds since the epoch. ``checked`` is the fingerprint of the type the input was already checked against. ``fresh``
     says that ``id`` was made for this request, which is sent for the first time: nobody need look if it was used.
-    ``trace`` is the W3C ``traceparent`` that the job belongs to."""
+    ``trace`` is the W3C ``traceparent`` that the job belongs to. ``user`` is text; a whole number is taken as such."""
 
     command: str
     input: msgspec.Raw = EMPTY
     id: str | None = None
-    user: str | None = None
+    user: str | int | None = None
     priority: int | str | None = None
     delay: float | None = None
     at: float | None = None
@@ -44,6 +45,11 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
     fresh: bool = False
     trace: str | None = None
 
+    @property
+    def whom(self) -> str | None:
+        """The user's id as text. Raises :class:`RequestError` for what cannot be one."""
+        return None if self.user is None else user_name(self.user)
+
     def check_size(self, most: int) -> None:
         """Raises :class:`PayloadTooLarge` for an input of more than ``most`` bytes."""
         if len(self.input) > most:
@@ -55,9 +61,10 @@ class Request(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_f
 
 def resolve(request: Request, spec: CommandSpec | None, now: float) -> Submission:
     """The submission that ``request`` means. Raises :class:`RequestError` for what makes no sense."""
-    _check(request)
+    user = request.whom
+    _check(request, user)
     input = bytes(request.input)
-    key = request.key if request.key is not None else _key(spec, request.user, input)
+    key = request.key if request.key is not None else _key(spec, user, input)
     rank = request.priority if request.priority is not None else (spec.priority if spec else 0)
     try:
         level = priority(rank)
@@ -71,7 +78,7 @@ def resolve(request: Request, spec: CommandSpec | None, now: float) -> Submissio
         priority=level,
         run_at=due,
         expires=request.expires if request.expires is not None else (spec.expires if spec else None),
-        user=request.user,
+        user=user,
         tags=tuple(request.tags),
         unique=request.unique if request.unique is not None else (spec.unique if spec else None),
         key=None if key is None else f"{request.command}:{key}",
@@ -81,7 +88,7 @@ def resolve(request: Request, spec: CommandSpec | None, now: float) -> Submissio
     )
 
 
-def _check(request: Request) -> None:
+def _check(request: Request, user: str | None) -> None:
     if request.delay is not None and request.at is not None:
         raise RequestError("give either delay or at, not both")
     numbers = {name: getattr(request, name) for name in ("delay", "at", "expires", "timeout", "retries", "memory")}
@@ -94,9 +101,11 @@ def _check(request: Request) -> None:
     if len(request.tags) > TAGS_MAX:
         raise RequestError(f"a job may have {TAGS_MAX} tags at most")
     unique = request.unique.key if request.unique else None
-    for text in (request.user, request.key, unique, *request.tags):
+    for text in (user, request.key, unique, *request.tags):
         if text is not None and not 0 < len(text) <= TEXT_MAX:
             raise RequestError(f"users, tags and keys have 1 to {TEXT_MAX} characters")
+    if user is not None:
+        not_everybody(user)
 
 
 def _key(spec: CommandSpec | None, user: str | None, input: bytes) -> str | None:

@@ -15,6 +15,7 @@ claim one role (the store sees to that), and what each does brings all nearer to
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -96,6 +97,16 @@ class View(msgspec.Struct, frozen=True):
     now: float
     roles: list[Role]
     peers: list[Peer]
+
+    def others(self, boot: str) -> list[Peer]:
+        """All but this start of a daemon."""
+        return [peer for peer in self.peers if peer.boot != boot]
+
+    def soonest(self, boot: str) -> float:
+        """Seconds until the time of one of the others is over, if it says nothing until then."""
+        ends = [role.until for role in self.roles if role.owner not in (None, boot)]
+        ends += [peer.seen + peer.reap_after for peer in self.others(boot)]
+        return min((end for end in ends if end >= self.now), default=math.inf) - self.now
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from stoker.model.cron import Cron, cron
-from stoker.model.schedule_keys import KINDS, NAME_MAX, READERS, Kind, Overlap, shown, what
+from stoker.model.cron import REBOOT, Cron, cron
+from stoker.model.schedule_keys import KINDS, NAME_MAX, READERS, WAITING, Kind, Overlap, shown, what
 
 TIMEOUT = 7200.0
 """Seconds that a run may take where nothing else is said: what the cron scripts of the 002 seed have."""
@@ -48,6 +48,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     timeout: float | None = None
     """None: as its command says, or the settings."""
     overlap: Overlap = Overlap.SKIP
+    waiting: int = WAITING
+    """How many runs may wait for their turn where slots queue."""
     jitter: float = 0.0
     catch_up: int = 0
     """How many of the slots that were missed are fired later, the newest first of all."""
@@ -73,6 +75,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def fingerprint(self) -> str:
         """What its slots follow from; with another one it begins anew."""
         return f"{self.schedule} {self.tz} {'on' if self.active else 'off'}"
+
+    @property
+    def at_start(self) -> bool:
+        """Whether it is due at each start of a daemon, and at no other time."""
+        return self.schedule.lower() == REBOOT
 
     @property
     def shown(self) -> str:
@@ -177,6 +184,10 @@ def _check_together(entry: Entry, table: Mapping[str, Any]) -> None:
     for key in table.keys() & _OF_KINDS.keys():
         if entry.kind not in _OF_KINDS[key]:
             raise ValueError(f"{key} means nothing for a {entry.kind}")
+    if entry.at_start and (entry.kind is Kind.HEARTBEAT or entry.jitter or entry.catch_up):
+        raise ValueError(f"{REBOOT} is no moment that could be waited for: it has no heartbeat, jitter or catch_up")
+    if "waiting" in table and entry.overlap is not Overlap.QUEUE:
+        raise ValueError(f"waiting means nothing where overlap is {entry.overlap}; it is for queue")
     if entry.every_node and entry.role:
         raise ValueError("what every node runs for itself has no role")
     if entry.every_node and entry.kind in _ANYWHERE:

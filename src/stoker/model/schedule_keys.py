@@ -18,6 +18,9 @@ TEXT_MAX = 4096
 WORDS_MAX = 200
 CATCH_UP_MAX = 1000
 JITTER_MAX = 86400.0
+WAITING = 10
+"""Runs that may wait for their turn where ``overlap`` is ``queue``, and nothing else is said."""
+WAITING_MAX = 1000
 SHELL = frozenset("|&;<>()$`*?[~\n")
 """Characters that mean something to a shell; a command with one of them says whether it wants one."""
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -126,6 +129,12 @@ def _retries(told: Any) -> int:
     return told
 
 
+def _waiting(told: Any) -> int:
+    if not isinstance(told, int) or isinstance(told, bool) or not 1 <= told <= WAITING_MAX:
+        raise ValueError(f"a whole number from 1 to {WAITING_MAX} is needed, not {shown(told)}")
+    return told
+
+
 def _memory(told: Any) -> int:
     if not isinstance(told, int | float | str):
         raise ValueError(f"a size is needed, not {shown(told)}")
@@ -168,6 +177,7 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     "tz": _tz,
     "timeout": _timeout,
     "overlap": _overlap,
+    "waiting": _waiting,
     "jitter": _seconds(JITTER_MAX),
     "catch_up": _catch_up,
     "priority": _priority,

@@ -15,7 +15,7 @@ class Fate(StrEnum):
     FIRED = "fired"
     """A job stands for it."""
     SKIPPED = "skipped"
-    """The job of an earlier slot had not ended."""
+    """The job of an earlier slot had not ended, or so many waited for their turn as may."""
     PAUSED = "paused"
     MISSED = "missed"
     """Nobody was there in time, and the schedule does not catch up."""
@@ -50,7 +50,8 @@ class Standing(msgspec.Struct, frozen=True):
 
 class Tick(msgspec.Struct, frozen=True, kw_only=True):
     """A slot to decide: with a submission it is to be fired, without one it was missed or refused as ``reason`` says.
-    Of several missed ones ``slot`` is the last and ``first`` the first."""
+    Of several missed ones ``slot`` is the last and ``first`` the first. Where so many jobs with the submission's key as
+    ``waiting`` says have not begun, it is skipped."""
 
     line: Line
     slot: float
@@ -59,6 +60,13 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     first: float | None = None
     count: int = 1
+    waiting: int | None = None
+
+    def full(self, waiting: int) -> Decided | None:
+        """What becomes of it while so many jobs wait: None if there is room for one more."""
+        if self.waiting is None or waiting < self.waiting:
+            return None
+        return Decided(Fate.SKIPPED, reason=f"{waiting} {'run waits' if waiting == 1 else 'runs wait'} already")
 
 
 class Decided(msgspec.Struct, frozen=True):

@@ -82,6 +82,14 @@ class WorkerInfo(Figures, frozen=True, kw_only=True):
     busy_seconds: float
 
 
+class FleetWorker(WorkerInfo, frozen=True, kw_only=True):
+    """A worker of any node. ``seen_ago`` is how many seconds ago its node looked at it."""
+
+    node: str
+    boot: str
+    seen_ago: float
+
+
 class PoolInfo(Figures, frozen=True, kw_only=True):
     """A pool, or the consumers of all products together (``product`` empty, ``isolation`` fork). ``done`` and
     ``failed`` are attempts of the period, ``rate`` is both in a second."""

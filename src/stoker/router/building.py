@@ -47,6 +47,7 @@ def build(
     sampler = Sampler(settings, store, clock, boot, pool, desk, tally, board.sampled)
 
     desk.pool, desk.gate = pool, roles.gate
+    desk.on_checked = monitors.checked
     claimer.roles = roles
     member.on_news, member.on_messages, member.on_orders = hub.pulses.elsewhere, hub.wake, roles.wake
     keeper.on_look = board.look

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from stoker.model.clock import Clock
 from stoker.router.dispatch.dispatcher import Dispatcher
@@ -29,8 +30,9 @@ from stoker.store.base import Store
 class Life(Protocol):
     """What can be asked of the router as a whole."""
 
-    async def reload(self) -> None:
-        """Fork from freshly loaded code. Raises AppError or SettingsError when it is broken: the old stays."""
+    async def reload(self, changed: Mapping[str, Any] = ...) -> None:
+        """Fork from freshly loaded code, with these settings changed. Raises AppError or SettingsError when it is
+        broken: the old stays."""
 
     def ask_restart(self) -> None:
         """Leave, and come back."""

@@ -136,6 +136,8 @@ class Keeper:
         now = self._settings()
         gone = await self._store.purge(now.keep_jobs, now.keep_events, PURGE_BATCH)
         gone = max(gone, await self._store.messages.purge(now.web.keep, PURGE_BATCH))
+        gone = max(gone, await self._store.proofs.forget(PURGE_BATCH))
+        gone = max(gone, await self._store.audit.forget(now.keep_audit, PURGE_BATCH))
         return 0.05 if gone >= PURGE_BATCH else PURGE_EVERY
 
     async def _promote(self) -> None:
@@ -146,6 +148,9 @@ class Keeper:
                 coming = await self._store.promote()
             except StoreError as error:
                 log.error("cannot look for due jobs", error=error.message)
+                coming = None
+            except Exception:
+                log.exception("looking for due jobs failed by our own fault; it goes on")
                 coming = None
             self._claimer.wake()
             wait = self._settings().look if coming is None else max(0.0, coming - self._store.now())
@@ -160,5 +165,8 @@ class Keeper:
                 pause = await duty()
             except StoreError as error:
                 log.error("a duty failed; it goes on", duty=duty.__name__, error=error.message)
+                pause = self._settings().look
+            except Exception:
+                log.exception("a duty failed by our own fault; it goes on", duty=duty.__name__)
                 pause = self._settings().look
             await asyncio.sleep(pause)

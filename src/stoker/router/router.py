@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from collections.abc import Callable, Coroutine
+import types
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -108,13 +109,14 @@ class Router:
         self._restart = True
         self._leave.set()
 
-    async def reload(self) -> None:
-        """Fork from freshly loaded code, under the settings as they are now. What cannot be loaded leaves the old in
-        force and raises :class:`AppError` or :class:`SettingsError`."""
+    async def reload(self, changed: Mapping[str, Any] = types.MappingProxyType({})) -> None:
+        """Fork from freshly loaded code, under the settings as they are now, with these changed until the next start.
+        What cannot be loaded leaves the old in force and raises :class:`AppError` or :class:`SettingsError`."""
         house = self.house
         async with self._reloading:
-            before = self.settings()
+            before, kept = self.settings.read, self.settings.changed
             try:
+                self.settings.change({**kept, **changed})
                 if self._reread is not None:
                     for name in self.settings.replace(self._reread()):
                         log.warning("this setting needs a restart", setting=name)
@@ -123,6 +125,7 @@ class Router:
                 house.roles.wake()
                 await house.schedules.adopt(book)
             except (AppError, SettingsError) as error:
+                self.settings.change(kept)
                 self.settings.replace(before)
                 log.error("reload failed; the old code stays in force", error=error.message)
                 raise

@@ -22,6 +22,7 @@ from stoker.router.jobs.attempt import Attempt, End
 from stoker.router.jobs.endings import Closed
 from stoker.router.jobs.trust import Trust
 from stoker.router.methods import jobs, table
+from stoker.router.methods.acts import Asker
 from stoker.router.push.pulse import JOBS, STATS
 from stoker.wire.frames import DIRECT, Answer, Ask
 
@@ -112,7 +113,7 @@ class Switchboard:
 
     async def _answer(self, attempt: Attempt, ask: Ask) -> None:
         try:
-            value = await table.answer(self.house, "job", ask.method, msgspec.Raw(ask.params), None)
+            value = await table.answer(self.house, Asker("job"), ask.method, msgspec.Raw(ask.params), None)
             answer = Answer(ask.run, ask.ask, msgspec.json.encode(value), None)
         except StokerError as error:
             answer = Answer(ask.run, ask.ask, msgspec.json.encode(error.message), error.code)

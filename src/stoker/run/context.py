@@ -17,7 +17,7 @@ from stoker.model.event import EventKind
 from stoker.model.schema import JsonCodec
 from stoker.run import environ
 from stoker.run.line import Line
-from stoker.wire.frames import Assign, Progressed, Said
+from stoker.wire.frames import Assign, Checked, Progressed, Said
 
 T = TypeVar("T")
 _json = JsonCodec()
@@ -181,6 +181,10 @@ class Context:
             self._say(kind, _json.encode(lines + end))
         if rest:
             self._printed[kind] = rest
+
+    def checked(self, slug: str, id: str, status: str, seconds: float | None) -> None:
+        """Tell who watches schedules of a check-in. For :mod:`stoker.crons`."""
+        self._line.send(Checked(self._assign.run, slug, id, status, seconds))
 
     def run_deferred(self) -> None:
         """Run what :meth:`later` put off. For the executor."""

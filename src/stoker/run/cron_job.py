@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -101,17 +100,6 @@ def log(mark: str, message: str, **fields: Any) -> None:
         return
     at = time.strftime("%Y-%m-%d %H:%M:%S")
     sys.stderr.write(" ".join([at, mark, message, *(f"{name}={value}" for name, value in fields.items())]) + "\n")
-
-
-def check(kind: str, slug: str, status: str, id: str | None = None) -> str:
-    """Tell whoever watches the schedule that a run is at this point; the id of the check-in."""
-    id = id or uuid.uuid4().hex
-    context = joblog.current()
-    if context is not None:
-        context.emit(kind, {"monitor": slug, "status": status, "id": id})
-    else:
-        log(kind.upper(), status, monitor=slug, id=id)
-    return id
 
 
 def _take(script: str, stack: contextlib.ExitStack) -> bool:

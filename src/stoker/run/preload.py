@@ -209,7 +209,9 @@ def _named(module: ModuleType, attribute: str, target: str) -> Catalog | Command
         return _constructed(value, target)
     if isinstance(value, Catalog | Command):
         return value
-    raise AppError(f"{target}: is a {type(value).__name__}, not a Product or a command")
+    kind = type(value).__name__
+    article = "an" if kind[0] in "aeiouAEIOU" else "a"
+    raise AppError(f"{target}: is {article} {kind}, not a Product or a command")
 
 
 def _imported(name: str, target: str) -> ModuleType:

@@ -228,9 +228,31 @@ def _parent(pid: int) -> int:
     return 0
 
 
+def ending(code: int) -> str:
+    """How a process ended, in words; ``code`` is negative for a signal."""
+    if code >= 0:
+        return f"exit {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    hint = "; perhaps the machine ran out of memory" if -code == signal.SIGKILL else ""
+    return f"signal {-code} ({name}){hint}"
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether somebody has stopped a process (SIGSTOP, a debugger)."""
+    return _state(pid) in "Tt"
+
+
 def _dead(pid: int) -> bool:
+    return _state(pid) in "ZX"
+
+
+def _state(pid: int) -> str:
+    """One letter, as /proc has it; X for one that is not there."""
     try:
         with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] in ("Z", "X")
+            return file.read().rpartition(")")[2].split()[0]
     except OSError:
-        return True
+        return "X"

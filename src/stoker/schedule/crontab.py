@@ -46,15 +46,21 @@ def _hindrance(entry: Entry) -> str:
     """What a crontab cannot say."""
     if entry.kind is Kind.HEARTBEAT:
         return "nothing to run: it says itself that it ran"
-    parts = _moment(entry).split()
-    if len(parts) != 5:
-        return "seconds"
-    if any(mark in part.upper() for mark in ("#", "L", "W") for part in (parts[2], _without_names(parts[4]))):
-        return "a day that cron does not know"
+    moment = "" if entry.at_start else _unknown_moment(_moment(entry).split())
+    if moment:
+        return moment
     if entry.environment or entry.headers:
         return "environment or headers, which may hold secrets"
     if "\n" in entry.shown:
         return "several lines"
+    return ""
+
+
+def _unknown_moment(parts: list[str]) -> str:
+    if len(parts) != 5:
+        return "seconds"
+    if any(mark in part.upper() for mark in ("#", "L", "W") for part in (parts[2], _without_names(parts[4]))):
+        return "a day that cron does not know"
     return ""
 
 

@@ -30,6 +30,7 @@ from stoker.model.schedule_keys import Kind, Overlap
 from stoker.model.slot import Decided, Defined, Fate, Line, Standing, Tick
 from stoker.schedule import firing
 from stoker.schedule.owed import Gap, Owed, owed
+from stoker.schedule.plan import Plan
 from stoker.settings import Current
 from stoker.store.base import Store
 
@@ -45,6 +46,7 @@ STEP = 0.5
 ROUNDING = 1e-5
 """Seconds by which sums of moments may be off."""
 FORGET_EVERY = 3600.0
+RUNS = "the run before has not ended"
 
 
 class House(Protocol):
@@ -67,25 +69,6 @@ class House(Protocol):
         """Whether this node does what is asked of a role."""
 
 
-class Plan:
-    """A schedule on its way from slot to slot."""
-
-    __slots__ = ("at", "delay", "entry", "last", "line")
-
-    def __init__(self, entry: Entry, line: Line, last: float) -> None:
-        self.entry = entry
-        self.line = line
-        self.last = last
-        self.delay = entry.delay(line.node)
-        self.at = 0.0
-
-    def aim(self) -> bool:
-        """Set the moment of the next slot; whether there is one."""
-        slot = self.entry.cron.next(self.last)
-        self.at = 0.0 if slot is None else slot + self.delay
-        return slot is not None
-
-
 class Ticker:
     """One per daemon. ``set`` gives it its schedules, ``stop`` ends it; in between it works by itself."""
 
@@ -101,14 +84,16 @@ class Ticker:
         self._task: asyncio.Task[None] | None = None
         self._setting = asyncio.Lock()
         self._held: frozenset[str] = frozenset()
-        self._step = 0.0
+        self._step: float | None = None
+        """The distance of the clocks when the moments were lined up; None while they never were."""
         self._forgot = 0.0
         self._stopped = False
 
     # ── what others say ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def set(self, entries: Iterable[Entry]) -> None:
-        """Go by these schedules from now on. Raises a StoreError, and then goes by those of before."""
+        """Go by these schedules from now on, the first time also by those that are due at a start. Raises a StoreError,
+        and then goes by those of before."""
         async with self._setting:
             found = {entry.name: entry for entry in entries}
             standings = await self._store.schedules.know(
@@ -119,8 +104,10 @@ class Ticker:
                 entry.name: Plan(entry, standing.line, standing.last)
                 for entry, standing in zip(found.values(), standings, strict=True)
             }
-            self._step = self._clocks()
+            starts, self._step = self._step is None, self._clocks()
             self._aim()
+            if starts and any(entry.at_start for entry in found.values()):
+                self._begin(self._start())
 
     def foresee(self, entries: Mapping[str, Entry]) -> None:
         """What :meth:`set` will be given: jobs of these may begin before anything is ticked."""
@@ -128,7 +115,7 @@ class Ticker:
 
     def look(self) -> None:
         """Notice that a clock was set, or that roles came or went. Cheap; to be called from time to time."""
-        if self._stopped:
+        if self._stopped or self._step is None:
             return
         step = self._clocks()
         if abs(step - self._step) > STEP:
@@ -253,6 +240,18 @@ class Ticker:
 
     # ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    async def _start(self) -> None:
+        """Fire what is due at the start of a daemon."""
+        due = [plan for plan in self._plans.values() if plan.entry.at_start and self.ticks(plan.entry)]
+        ticks = [(plan, self._tick(plan, plan.now(self._store.now()), queue=False)) for plan in due]
+        while not self._stopped:
+            try:
+                await self._put(ticks)
+                return
+            except StoreError as error:
+                log.error("the store does not answer the ticker; it goes on", error=error.message)
+                await asyncio.sleep(AGAIN)
+
     async def _turn(self) -> None:
         """Decide what is due, in bites."""
         while self._heap and self._heap[0][0] <= self._store.now() and not self._stopped:
@@ -275,7 +274,9 @@ class Ticker:
             for plan, standing in zip(behind, await self._standings(behind), strict=True):
                 plan.last = max(plan.last, standing.last if standing else 0.0)
             found = [(plan, self._owed(plan, now)) for plan in due]
-        ticks = [(plan, tick) for plan, owes in found for tick in self._ticks(plan, owes)]
+        await self._put([(plan, tick) for plan, owes in found for tick in self._ticks(plan, owes)])
+
+    async def _put(self, ticks: list[tuple[Plan, Tick]]) -> None:
         for start in range(0, len(ticks), BATCH):
             part = ticks[start : start + BATCH]
             answers = await self._store.schedules.decide([tick for _, tick in part], self._settings().node)
@@ -306,11 +307,15 @@ class Ticker:
             submission = self.submission(plan.entry, slot, queue=queue)
         except RequestError as error:
             return Tick(line=plan.line, slot=slot, fate=Fate.REFUSED, reason=error.message)
-        return Tick(line=plan.line, slot=slot, submission=submission)
+        # what is caught up is bounded by how much of it is
+        bounded = plan.entry.overlap is Overlap.QUEUE and not queue
+        return Tick(
+            line=plan.line, slot=slot, submission=submission, waiting=plan.entry.waiting if bounded else None
+        )  # fmt: skip
 
     async def _heard(self, part: list[tuple[Plan, Tick]], answers: list[Decided]) -> None:
         stored: set[str] = set()
-        skipped: dict[str, list[float]] = {}
+        skipped: dict[tuple[str, str], list[float]] = {}
         replaced: list[tuple[str, str]] = []
         for (plan, tick), answer in zip(part, answers, strict=True):
             plan.last = max(plan.last, tick.slot)
@@ -319,11 +324,10 @@ class Ticker:
                 if plan.entry.overlap is Overlap.REPLACE and answer.before is not None:
                     replaced.append((answer.before, plan.entry.name))
             if answer.fate is Fate.SKIPPED:
-                skipped.setdefault(plan.entry.name, []).append(tick.slot)
+                skipped.setdefault((plan.entry.name, answer.reason or RUNS), []).append(tick.slot)
             _say(plan, tick, answer)
-        for name, slots in skipped.items():
-            last = firing.shown(slots[-1])
-            log.info("skipped: the run before has not ended", schedule=name, slots=len(slots), last=last)
+        for (name, reason), slots in skipped.items():
+            log.info(f"skipped: {reason}", schedule=name, slots=len(slots), last=firing.shown(slots[-1]))
         if stored:
             self._house.stored(stored)
         for job, name in replaced:

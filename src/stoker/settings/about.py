@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from stoker.settings.fields import PROFILES
 
 FIXED = frozenset({"root", "store", "socket", "listen", "prefix", "node", "log_file", "log_format", "log_level",
-                   "web.listen", "web.native", "web.auth", "web.secret", "web.origins",
-                   "web.tick", "web.token_life", "web.max_streams", "roles.store", "schedules.by"})  # fmt: skip
+                   "web.listen", "web.native", "web.auth", "web.secret", "web.origins", "web.tick", "web.life",
+                   "web.token_life", "web.max_streams", "roles.store", "schedules.by"})  # fmt: skip
 """Settings that only a restart changes."""
+
+SECRETS = frozenset({"token", "web.secret", "monitors.webhook_key", "monitors.smtp_password", "monitors.sentry"})
+"""Settings whose values nobody is shown."""
 
 ABOUT: Mapping[str, str] = types.MappingProxyType(
     {
@@ -33,6 +36,7 @@ ABOUT: Mapping[str, str] = types.MappingProxyType(
         "look": "seconds between looks for whatever a lost wake-up left behind",
         "keep_jobs": "seconds that ended jobs are kept",
         "keep_events": "seconds that logs and output of ended jobs are kept",
+        "keep_audit": "seconds that it is kept who did what",
         "max_input": "most bytes of a job's input or result",
         "max_output": "most bytes a job may say (captured output, log, stream, events); the rest is cut with a mark",
         "max_clients": "most connections at one time",
@@ -48,6 +52,7 @@ ABOUT: Mapping[str, str] = types.MappingProxyType(
         "web.secret": "key that signs tokens, 32 characters or more; if empty, one is made and kept in .stoker/web.key",
         "web.origins": "further origins (https://app.example.org) whose pages may use the bridge",
         "web.tick": "seconds between signs of life on a quiet stream",
+        "web.life": "seconds, a fifth more or less, until a stream's browser is asked to come again; 0: never",
         "web.token_life": "seconds that a token is good for",
         "web.max_streams": "most open streams of browsers; one more is refused with status 503",
         "web.keep": "seconds that events for browsers can be asked for again",
@@ -94,8 +99,8 @@ ABOUT: Mapping[str, str] = types.MappingProxyType(
 )
 
 SIZES = frozenset({"memory", "max_input", "max_output"})
-TIMES = frozenset({"grace", "kill_grace", "lease", "look", "keep_jobs", "keep_events", "start_delay",
-                    "web.tick", "web.token_life", "web.keep", "stats.every", "stats.keep",
+TIMES = frozenset({"grace", "kill_grace", "lease", "look", "keep_jobs", "keep_events", "keep_audit", "start_delay",
+                    "web.tick", "web.life", "web.token_life", "web.keep", "stats.every", "stats.keep",
                     "roles.reap_after", "roles.claim_after",
                     "schedules.timeout", "schedules.grace", "schedules.keep",
                     "monitors.margin", "monitors.longest", "monitors.remind"})  # fmt: skip
@@ -111,6 +116,7 @@ LEAST: dict[str, float] = {
     "lease": 1.0,
     "look": 0.05,
     "web.tick": 0.1,
+    "web.life": 0,
     "web.token_life": 1,
     "web.max_streams": 1,
     "web.keep": 1,

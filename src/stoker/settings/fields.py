@@ -36,6 +36,7 @@ class Web(msgspec.Struct, frozen=True, kw_only=True):
     secret: str = ""
     origins: tuple[str, ...] = ()
     tick: float = 10.0
+    life: float = 600.0
     token_life: float = 900.0
     max_streams: int = 20_000
     keep: float = 600.0
@@ -138,6 +139,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     look: float = 5.0
     keep_jobs: float = 14 * 86400.0
     keep_events: float = 3 * 86400.0
+    keep_audit: float = 365 * 86400.0
     max_input: int = 16 << 20
     max_output: int = 10 << 20
     max_clients: int = 1000

@@ -7,6 +7,7 @@ project finds its daemon, and two projects never meet.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import os
 import tomllib
@@ -63,15 +64,18 @@ def load(
     *,
     environ: Mapping[str, str] = os.environ,
     cwd: Path | None = None,
+    products: bool = True,
 ) -> Settings:
-    """Read the settings. ``flags`` holds only what was given; None values are left out.
+    """Read the settings. ``flags`` holds only what was given; None values are left out. ``products=False`` leaves
+    :attr:`Settings.products` empty and unread: only a daemon needs them, and a mistake there is to keep nobody from
+    asking it, or from stopping it.
 
     Raises :class:`SettingsError`, naming the setting, where it was set, and what would be right.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    start = Path(given.get("root") or environ.get("STOKER_ROOT") or find_root((cwd or Path.cwd()).absolute()))
+    start = _root(given.get("root") or environ.get("STOKER_ROOT"), cwd)
     values: dict[str, Any] = {"root": start.absolute()}
-    products = _found_products(start)
+    tables = _found_products(start) if products else {}
     for source, found in (
         (str(start / FILE), _from_file(start / FILE)),
         ("the environment", _from_environ(environ)),
@@ -79,12 +83,31 @@ def load(
     ):
         for name, told in found.items():
             if name == "products":
-                products = _products(products, told, start, source)
+                tables = _products(tables, told, start, source) if products else {}
             else:
                 values[name] = _read(name, told, source)
     profile = PROFILES[values.get("schedules.profile", "plain")]
     values.setdefault("schedules.env", environ.get("ENVIRONMENT", ""))
-    return _complete({**profile, **values, "products": products})
+    return _complete({**profile, **values, "products": tables})
+
+
+def _root(given: str | Path | None, cwd: Path | None) -> Path:
+    """The project's folder: as it was given, or found from the working folder."""
+    if given:
+        if not Path(given).is_dir():
+            raise SettingsError(f"root: there is no folder {given}")
+        return Path(given)
+    try:
+        return find_root((cwd or Path.cwd()).absolute())
+    except FileNotFoundError:
+        raise SettingsError("the folder you are in is gone; go to another, or name the project with --root") from None
+
+
+def altered(settings: Settings, values: Mapping[str, Any], source: str) -> Settings:
+    """The same settings but for these, given as a file, a variable or a flag would. Raises :class:`SettingsError`, also
+    where they make no sense together."""
+    told = {name: _read(name, one, source) for name, one in values.items()}
+    return _complete({**{name: value(settings, name) for name in KINDS}, **told})
 
 
 def _found_products(root: Path) -> dict[str, dict[str, Any]]:
@@ -156,8 +179,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
 def _read(name: str, told: Any, source: str) -> Any:
     """One value as its field wants it; a flag, a variable and a TOML value may all be text."""
     if name not in KINDS:
-        known = ", ".join(sorted(KINDS))
-        raise SettingsError(f"{source}: there is no setting {name!r}; known are {known}")
+        raise SettingsError(f"{source}: {unknown(name)}")
     try:
         if name in SIZES:
             return 0 if told in (0, "0") else quantities.size(told)
@@ -178,6 +200,18 @@ def _read(name: str, told: Any, source: str) -> Any:
     if name in CHOICES and told not in CHOICES[name]:
         raise SettingsError(f"{source}: {name}: {told!r} is none of {', '.join(CHOICES[name])}")
     return _bounded(name, told, source)
+
+
+def unknown(name: str) -> str:
+    """That there is no such setting, and which one may have been meant."""
+    near = difflib.get_close_matches(name, KINDS, n=1) or _inner(name)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`stoker check` lists them all"
+    return f"there is no setting {name!r}; {hint}"
+
+
+def _inner(name: str) -> list[str]:
+    """Settings of a table whose own name this is: ``reap_after`` is ``roles.reap_after``."""
+    return [known for known in KINDS if known.partition(".")[2] == name]
 
 
 def _whole(value: Any) -> int:
@@ -215,6 +249,8 @@ def _complete(values: dict[str, Any]) -> Settings:
     folder = root / FOLDER
     values["store"] = _store(values.get("store") or str(folder / "stoker.db"), root)
     place = str(values.get("socket") or folder / "stoker.sock").removeprefix("unix://")
+    if "://" in place:
+        raise SettingsError(f"socket: {place!r} is neither a path nor tcp://host:port")
     values["socket"] = place if Path(place).is_absolute() else str(root / place)
     if len(os.fsencode(values["socket"])) > SOCKET_PATH_MAX:
         raise SettingsError(

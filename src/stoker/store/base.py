@@ -21,7 +21,9 @@ from stoker.model.event import Event, NewEvent
 from stoker.model.job import Claimed, Job, Progress, State, Submission, Submitted
 from stoker.model.node import Beat, Node
 from stoker.model.settle import Ending
+from stoker.store.audit import Audit
 from stoker.store.messages import Messages
+from stoker.store.proofs import Proofs
 from stoker.store.roles import Roles
 from stoker.store.schedules import Schedules
 from stoker.store.stats import Stats
@@ -72,7 +74,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 class Counts(msgspec.Struct, frozen=True):
     """How many jobs are in each state; ``ready``, ``scheduled`` and ``held`` split the new ones; ended ones are those
-    still kept. ``oldest_ready`` is since when the first in line, of whichever command and priority, could have run."""
+    still kept. ``ready_since`` says of each command with ready jobs since when the first in line could have run."""
 
     new: int = 0
     running: int = 0
@@ -82,7 +84,12 @@ class Counts(msgspec.Struct, frozen=True):
     ready: int = 0
     scheduled: int = 0
     held: int = 0
-    oldest_ready: float | None = None
+    ready_since: dict[str, float] = {}
+
+    @property
+    def oldest_ready(self) -> float | None:
+        """Since when a job could have run, of whichever command."""
+        return min(self.ready_since.values(), default=None)
 
 
 class CommandStats(msgspec.Struct, frozen=True):
@@ -173,6 +180,10 @@ class Store(Protocol):
     """Figures over time."""
     messages: Messages
     """What was pushed to people."""
+    proofs: Proofs
+    """What was used up or taken back of that which says who somebody is."""
+    audit: Audit
+    """Who did what."""
     roles: Roles
     schedules: Schedules
     """Who holds which role."""

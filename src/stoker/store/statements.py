@@ -7,6 +7,7 @@ UPDATE …
 
 from __future__ import annotations
 
+import itertools
 import re
 from importlib import resources
 
@@ -29,8 +30,10 @@ def load(driver: str) -> dict[str, str]:
 
 
 def purpose(script: str) -> str:
-    """What a migration is for: its first line of comment."""
-    return script.lstrip().partition("\n")[0].removeprefix("--").strip()
+    """What a migration is for: the first sentence of its comment."""
+    lines = itertools.takewhile(lambda line: line.startswith("--"), script.lstrip().splitlines())
+    text = " ".join(line.removeprefix("--").strip() for line in lines)
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
 
 
 def migrations(driver: str) -> list[tuple[int, str]]:

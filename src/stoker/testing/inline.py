@@ -230,7 +230,7 @@ class _Inline(Generic[R]):
 
 def assign(id: str, request: Request, attempt: int) -> Assign:
     """What the router would send to the process that runs the job."""
-    return Assign(1, id, request.command, bytes(request.input), attempt, 1, request.user, request.tags, None, None, 0)
+    return Assign(1, id, request.command, bytes(request.input), attempt, 1, request.whom, request.tags, None, None, 0)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ app.mount("/stoker", bridge(authenticate=who))
 """
 
 from stoker.web.app import Bridge, bridge
+from stoker.web.grant import token
 from stoker.web.identity import Identity
 
-__all__ = ["Bridge", "Identity", "bridge"]
+__all__ = ["Bridge", "Identity", "bridge", "token"]

@@ -31,7 +31,6 @@ from stoker.web.commands003 import Commands003
 from stoker.web.guard import Guard
 from stoker.web.heartbeats import Heartbeats
 from stoker.web.hub import Hub
-from stoker.web.ledger import Ledger
 from stoker.web.refusal import Refusal
 from stoker.web.rest import Rest
 from stoker.web.static import Static
@@ -52,9 +51,8 @@ class Bridge:
 
     def __init__(self, settings: Settings, authenticate: Authenticate | None, hosts: Collection[str] | None) -> None:
         self.settings = settings
-        self._ledger = Ledger(settings.folder)
-        self.hub = Hub(settings, self._ledger)
-        self.auth = Auth(settings, signer(settings), self._ledger, self.hub, authenticate)
+        self.hub = Hub(settings)
+        self.auth = Auth(settings, signer(settings, self.hub.ledger.now), self.hub, authenticate)
         self.calls = Calls(self.hub)
         self.socket_io: Any = None
         """The ``socketio.AsyncServer``, for applications that emit by themselves; None without the extra."""
@@ -126,6 +124,8 @@ class Bridge:
         self.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        self.hub.drain()
+        await self.hub.drained()
         await self.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -155,9 +155,8 @@ class Bridge:
         who = request.state.caller.identity
         schema = msgspec.json.decode(await self.calls.call(who, "schema", {}))
         commands = msgspec.json.decode(await self.calls.call(who, "commands", {}))
-        return Response(
-            openapi.document(schema, commands, mounted_at(request).rstrip("/") or "/"), media_type="application/json"
-        )
+        told = openapi.document(schema, commands, mounted_at(request).rstrip("/") or "/", who.level)
+        return Response(told, media_type="application/json")
 
     async def _front(self, request: Request) -> Response:
         user = html.escape(request.state.caller.identity.user)
@@ -183,7 +182,7 @@ def bridge(
     Raises :class:`~stoker.errors.SettingsError`.
     """
     flags = {f"web.{name}": value for name, value in options.items()}
-    given = settings or settings_module.load({"root": None if root is None else str(root), **flags})
+    given = settings or settings_module.load({"root": None if root is None else str(root), **flags}, products=False)
     return Bridge(given, authenticate, hosts)
 
 

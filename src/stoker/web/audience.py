@@ -105,10 +105,8 @@ class AudienceTopic(Topic):
 
     def remove_tab(self, place: Place, tab: str) -> None:
         """It does no longer. What a connection has attached goes with it."""
-        if tab in place.attached and place.attached.pop(tab) == self.link.number and self.link.up:
-            task = asyncio.get_running_loop().create_task(self._detach(self._tab(place, tab)))
-            self._detaching.add(task)
-            task.add_done_callback(self._detaching.discard)
+        if tab in place.attached:
+            self._detach_soon(self._tab(place, tab), place.attached.pop(tab))
 
     async def replay(self, place: Place) -> tuple[str | None, list[Entry]]:
         who = place.stream.caller.identity
@@ -158,12 +156,30 @@ class AudienceTopic(Topic):
 
     async def _attach(self, place: Place, tab: str) -> Head:
         line = self.link.number
-        head = await self.link.get(Head, "attach", self._tab(place, tab))
+        asked = asyncio.ensure_future(self.link.get(Head, "attach", self._tab(place, tab)))
+        try:
+            head = await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            # it may have been done all the same
+            asked.add_done_callback(lambda _: self._take_back(asked, self._tab(place, tab), line))
+            raise
         if place not in self.places or tab not in place.stream.tabs:
             await self._detach(self._tab(place, tab))  # it went while it came
         else:
             place.attached[tab] = line
         return head
+
+    def _take_back(self, asked: asyncio.Future[Head], tab: Tab, line: int) -> None:
+        """Nobody waits for this answer any more."""
+        if not asked.cancelled() and asked.exception() is None:
+            self._detach_soon(tab, line)
+
+    def _detach_soon(self, tab: Tab, line: int) -> None:
+        """Of the connection over which it came; another one knows nothing of it."""
+        if line == self.link.number and self.link.up:
+            task = asyncio.get_running_loop().create_task(self._detach(tab))
+            self._detaching.add(task)
+            task.add_done_callback(self._detaching.discard)
 
     async def _detach(self, tab: Tab) -> None:
         with contextlib.suppress(DaemonError):  # a connection that ends takes its tabs along

@@ -19,7 +19,7 @@ from stoker.web.hub import Hub
 from stoker.web.identity import Caller, Identity
 from stoker.web.ledger import Ledger
 from stoker.web.refusal import not_allowed, unauthorized
-from stoker.web.tokens import LOGIN_LIFE, TICKET_LIFE, TOKEN_LIFE_MAX, Claims, Signer
+from stoker.web.tokens import TICKET_LIFE, TOKEN_LIFE_MAX, Claims, Signer
 
 log = structlog.get_logger(role="web")
 
@@ -33,15 +33,12 @@ Authenticate: TypeAlias = Callable[[HTTPConnection], Identity | Awaitable[Identi
 class Auth:
     """One gate for every route."""
 
-    def __init__(
-        self, settings: Settings, signer: Signer, ledger: Ledger, hub: Hub, authenticate: Authenticate | None
-    ) -> None:
+    def __init__(self, settings: Settings, signer: Signer, hub: Hub, authenticate: Authenticate | None) -> None:
         self._settings = settings
         self._signer = signer
-        self._ledger = ledger
+        self._ledger: Ledger = hub.ledger
         self._hub = hub
         self._authenticate = authenticate
-        ledger.look()
 
     def gate(self, handler: Handler, *, ticket: bool = False) -> Handler:
         """The handler behind a door: nothing of a request is read before it is known who makes it, and that is
@@ -55,30 +52,30 @@ class Auth:
 
     async def caller(self, asking: HTTPConnection, *, ticket: bool = False) -> Caller:
         """Who asks. ``ticket``: an address may carry the proof. Raises :class:`Refusal`."""
-        caller = self._by_token(asking, ticket) or await self._by_application(asking)
+        caller = await self._by_token(asking, ticket) or await self._by_application(asking)
         if caller is None:
             raise unauthorized()
         if caller.by in ("cookie", "application") and asking.scope.get("method", "GET") not in SAFE:
             _from_a_page_of_ours(asking)
         return caller
 
-    def _by_token(self, asking: HTTPConnection, ticket: bool) -> Caller | None:
+    async def _by_token(self, asking: HTTPConnection, ticket: bool) -> Caller | None:
         scheme, _, bearer = asking.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and tokens.ours(bearer.strip()):
-            claims = self._good(bearer.strip(), "token")
+            claims = await self._good(bearer.strip(), "token")
             if claims is None:
                 raise unauthorized("the token is wrong, over, or was taken back")
-            return Caller(claims.identity, claims.issued, claims.expires, "token")
+            return self._known(claims, claims.expires, "token")
         if ticket and "ticket" in asking.query_params:
-            return self.spend(asking.query_params["ticket"], "ticket")
+            return await self.spend(asking.query_params["ticket"], "ticket")
         cookie = asking.cookies.get(COOKIE, "")
-        claims = self._good(cookie, "token") if tokens.ours(cookie) else None
-        return None if claims is None else Caller(claims.identity, claims.issued, claims.expires, "cookie")
+        claims = await self._good(cookie, "token") if tokens.ours(cookie) else None
+        return None if claims is None else self._known(claims, claims.expires, "cookie")
 
     async def _by_application(self, asking: HTTPConnection) -> Caller | None:
         if self._authenticate is None:
             return None
-        since = time.time()
+        since = self._ledger.now()
         if inspect.iscoroutinefunction(self._authenticate):
             found = await self._authenticate(asking)
         else:
@@ -108,26 +105,30 @@ class Auth:
             return True
         return caller is not None and caller.identity == identity
 
-    def spend(self, ticket: str, kind: str) -> Caller:
+    async def spend(self, ticket: str, kind: str) -> Caller:
         """Use up what is good once. Raises :class:`Refusal`."""
-        claims = self._good(ticket, kind)
-        life = TICKET_LIFE if kind == "ticket" else LOGIN_LIFE
-        if claims is None or not self._ledger.spend(claims.id, max(life, LOGIN_LIFE)):
+        claims = await self._good(ticket, kind)
+        if claims is None or not await self._ledger.spend(claims.id, claims.expires - self._ledger.now() + TICKET_LIFE):
             raise unauthorized(f"the {kind} is wrong, over, or was used before")
-        return Caller(claims.identity, claims.issued, claims.until, kind)
+        return self._known(claims, claims.until, kind)
 
-    def _good(self, token: str, kind: str) -> Claims | None:
+    async def _good(self, token: str, kind: str) -> Claims | None:
         claims = self._signer.read(token, kind)
-        if claims is None or self._ledger.revoked(claims.user, claims.session, claims.issued):
+        if claims is None:
             return None
-        return claims
+        await self._ledger.known()
+        return None if self._ledger.revoked(claims.user, claims.session, claims.issued) else claims
+
+    def _known(self, claims: Claims, until: float | None, by: str) -> Caller:
+        return Caller(claims.identity, claims.issued, None if until is None else until - self._ledger.ahead, by)
 
     # ── what can be asked about it ───────────────────────────────────────────────────────────────────────────────────
 
     async def ticket(self, request: Request) -> Response:
         """One-time proof for an address."""
         caller: Caller = request.state.caller
-        ticket = self._signer.sign(caller.identity, TICKET_LIFE, "ticket", caller.until)
+        until = None if caller.until is None else caller.until + self._ledger.ahead
+        ticket = self._signer.sign(caller.identity, TICKET_LIFE, "ticket", until)
         return _json({"ticket": ticket, "expires": TICKET_LIFE})
 
     async def token(self, request: Request) -> Response:
@@ -142,9 +143,9 @@ class Auth:
         return response
 
     async def logout(self, request: Request) -> Response:
-        """Nothing that was given to this session is good any more; its streams are cut."""
+        """Nothing that was given to this session is good any more; its streams are cut, wherever they are served."""
         caller: Caller = request.state.caller
-        self._ledger.revoke(caller.identity.user, caller.identity.session, TOKEN_LIFE_MAX)
+        await self._ledger.revoke(caller.identity)
         self._hub.cut()
         response = Response(status_code=204)
         response.delete_cookie(COOKIE, path=mounted_at(request))
@@ -154,14 +155,14 @@ class Auth:
         """The address that the daemon prints: its proof becomes a cookie."""
         if request.method == "HEAD":
             return Response()
-        caller = self.spend(request.query_params.get("ticket", ""), "login")
+        caller = await self.spend(request.query_params.get("ticket", ""), "login")
         token, life = self._token(caller.identity)
         response = RedirectResponse(mounted_at(request), status_code=303)
         self._set_cookie(request, response, token, life)
         return response
 
     def _token(self, identity: Identity) -> tuple[str, float]:
-        life = self._settings.web.token_life
+        life = min(self._settings.web.token_life, TOKEN_LIFE_MAX)
         return self._signer.sign(identity, life), life
 
     def _set_cookie(self, request: Request, response: Response, token: str, life: float) -> None:

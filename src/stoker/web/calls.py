@@ -10,7 +10,7 @@ from stoker.web.identity import Identity
 from stoker.web.refusal import full
 from stoker.wire.messages import Who
 
-INNER = frozenset({"attach", "detach", "subscribe", "unsubscribe", "messages"})
+INNER = frozenset({"attach", "detach", "subscribe", "unsubscribe", "messages", "spend", "revocations"})
 """Methods that the bridge calls for itself, and for nobody else."""
 LONG_MAX = 600
 """Calls that wait for jobs, at one time: the daemon takes 1000 of all kinds over one connection."""
@@ -29,8 +29,8 @@ class Calls:
     ) -> msgspec.Raw:
         """The daemon's answer, as JSON. Raises its error, or :class:`Refusal`."""
         if method in INNER:
-            raise NotAllowed(f"{method} is asked over a stream")
-        whom = Who(who.user, who.session, instance, who.all)
+            raise NotAllowed(f"{method} is for the bridge itself to ask")
+        whom = Who(who.user, who.session, instance, who.level)
         if method not in WAITING and ("." not in method or wait is False):
             return await self._hub.link.call(method, params, whom, wait)
         if self._long >= LONG_MAX:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stoker.model.errors import WrongState
+from stoker.model.job import State, read_state
 from stoker.web.auth import Auth
 from stoker.web.calls import Calls
 from stoker.web.refusal import Refusal
@@ -74,10 +75,10 @@ class Commands003:
         )
 
     async def listing(self, request: Request) -> Response:
-        query = read_query(request)
-        wanted: dict[str, Any] = {"limit": min(query.get("limit", LIMIT), LIMIT_MAX)}
+        query = read_query(request, LIMIT_MAX)
+        wanted: dict[str, Any] = {"limit": query.get("limit", LIMIT)}
         if "status_filter" in query:
-            wanted["status"] = query["status_filter"]
+            wanted["status"] = _state(query["status_filter"])
         if "command_filter" in query:
             wanted["command"] = query["command_filter"]
         found = msgspec.json.decode(await self._ask(request, "jobs", wanted), type=list[JobRecord])
@@ -131,6 +132,13 @@ def _shown(record: JobRecord) -> dict[str, Any]:
         "updated": record.updated,
         "progress": progress,
     }
+
+
+def _state(word: str) -> State:
+    try:
+        return read_state(word)
+    except ValueError as error:
+        raise Refusal(422, "refused", f"status_filter: {error}") from None
 
 
 def _json(data: object) -> Response:

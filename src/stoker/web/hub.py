@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -28,23 +30,35 @@ TABS_MAX = 200
 """Tabs behind one stream."""
 CUT_WITHIN = 5.0
 """Seconds within which a stream is cut whose session was revoked."""
+SPREAD = 0.2
+"""The part of a stream's life by which it may be longer or shorter, so that those who came together do not go so."""
+DRAIN_WITHIN, DRAINED_A_SECOND = 2.0, 500
+"""How many streams are told to go in a second when the server is stopped, unless that took longer than so many."""
+LATE = 0.5
+"""Seconds more for the last of them to say good-bye."""
 
 
 class Hub:
     """Streams come and go; a topic lives as long as somebody follows it."""
 
-    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._ledger = ledger
         self.link = Link(str(settings.socket_path), settings.token, self._heard, self._up)
+        self.ledger = Ledger(self.link)
+        self._linked = asyncio.Event()
         self.audience = AudienceTopic(AUDIENCE, self.link)
         self._topics: dict[str, Topic] = {AUDIENCE: self.audience}
         self.streams: dict[str, Stream] = {}
-        self.draining: str | None = None
+        self.draining = False
+        self._drained = asyncio.Event()
+        """Set when the last of those who were told to go has gone; they have until then, by the loop's clock."""
+        self._drained_by = 0.0
         self._watching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
+        self._linked = asyncio.Event()
+        self.draining = False
         self.link.start()
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
@@ -61,11 +75,14 @@ class Hub:
     def open(self, caller: Caller, instance: str, tabs: Iterable[str], topics: Iterable[str], after: str) -> Stream:
         """A new stream that carries these topics, each from the place that ``after`` has for it. Raises
         :class:`Refusal`."""
-        if self.draining is not None:
+        if self.draining:
             raise full("the server is being stopped; come again in a moment")
         if len(self.streams) >= self.settings.web.max_streams:
             raise full(f"{self.settings.web.max_streams} streams are open; no more are let in")
         stream = Stream(caller, check_instance(instance), tuple(check_instance(tab) for tab in tabs))
+        life = self.settings.web.life
+        if life > 0:
+            stream.until_turn = asyncio.get_running_loop().time() + life * random.uniform(1 - SPREAD, 1 + SPREAD)
         cursors = read_cursors(after)
         for name in topics:
             self.carry(stream, name, cursors.get(name))
@@ -77,6 +94,8 @@ class Hub:
         self.streams.pop(stream.id, None)
         for name in list(stream.places):
             self.drop(stream, name)
+        if not self.streams:
+            self._drained.set()
 
     def carry(self, stream: Stream, name: str, after: tuple[int, str | None] | None) -> None:
         """Carry one topic more, from a cursor on. Raises :class:`Refusal` for a topic that cannot be."""
@@ -131,20 +150,36 @@ class Hub:
                 stream.until = caller.until
 
     def cut(self) -> None:
-        """Close what is not allowed any more: revoked, or over."""
-        now = time.time()
-        for stream in self.streams.values():
+        """Close what is not allowed any more, revoked or over, and what has lasted long enough."""
+        now, turn = time.time(), asyncio.get_running_loop().time()
+        # some say good-bye at once, and are gone
+        for stream in list(self.streams.values()):
             who = stream.caller.identity
-            if self._ledger.revoked(who.user, who.session, stream.caller.since):
+            if self.ledger.revoked(who.user, who.session, stream.caller.since):
                 stream.close("revoked")
             elif stream.until is not None and stream.until <= now:
                 stream.close("expired")
+            elif stream.until_turn is not None and stream.until_turn <= turn:
+                stream.close("turn")
 
     def drain(self) -> None:
-        """Nobody new; who is there is told to come again."""
-        self.draining = "restart"
-        for stream in self.streams.values():
-            stream.close("restart")
+        """Nobody new; who is there is told to come again, one after the other where they are many."""
+        if self.draining:
+            return
+        self.draining = True
+        self._drained = asyncio.Event()
+        loop, count = asyncio.get_running_loop(), len(self.streams)
+        self._drained_by = loop.time() + DRAIN_WITHIN + LATE
+        within = min(DRAIN_WITHIN, count / DRAINED_A_SECOND)
+        for number, stream in enumerate(list(self.streams.values())):
+            loop.call_later(within * number / count, stream.close, "restart")
+
+    async def drained(self) -> None:
+        """Wait until all have gone whom :meth:`drain` told to; no longer than that takes, if some do not."""
+        if self.streams:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._drained_by):
+                    await self._drained.wait()
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -154,6 +189,7 @@ class Hub:
             topic.heard(event)
 
     def _up(self) -> None:
+        self._linked.set()
         for topic in self._topics.values():
             topic.again()
 
@@ -176,9 +212,12 @@ class Hub:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(min(self.settings.web.tick, CUT_WITHIN / 2))
-            self._ledger.look()
+            self._linked.clear()
+            await self.ledger.look()
             self.cut()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(self.settings.web.tick, CUT_WITHIN / 2)):
+                    await self._linked.wait()
 
 
 def check_topic(name: str) -> str:

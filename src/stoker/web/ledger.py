@@ -1,111 +1,110 @@
-"""What was taken back before its time: sessions that were logged out, tickets that were used.
+"""What was taken back before its time, as the bridge knows it: the daemon keeps it for all on its store.
 
-Both lie in files of the project's folder, so that they hold for every process that serves its browsers, and after a
-restart.
+A copy of what was taken back is held here and brought up to date every few seconds, so that no request waits for it;
+while the daemon is away the copy is as good as it was. Until there is one, no proof of ours is taken. What is good once
+is asked about each time, and is not taken while the daemon is away.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
+import asyncio
 import time
-from pathlib import Path
 
 import msgspec
+import structlog
 
-from stoker.wire.endpoint import make_private_folder
+from stoker.model.errors import DaemonError, StokerError
+from stoker.store.proofs import Revocations
+from stoker.web.identity import Identity
+from stoker.web.link import WAIT_UP, Link
+from stoker.web.refusal import Refusal
+from stoker.wire.messages import Who
 
-REVOKED = "web.revoked"
-TICKETS = "web.tickets"
-LINES_KEPT = 10_000
-"""Lines of the list after which those that are over are taken out."""
+log = structlog.get_logger(role="web")
 
-
-class Revoked(msgspec.Struct, frozen=True):
-    """Nothing that was signed for this session before ``at`` is good any more; kept until all of it has expired."""
-
-    user: str
-    session: str | None
-    at: float
-    until: float
+LOOK_WITHIN = 2.0
+"""Seconds that the daemon has to say what was taken back, until it is asked again."""
 
 
 class Ledger:
-    """The list of one project."""
+    """The copy of one bridge."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._path = folder / REVOKED
-        self._seen = (0, 0)
-        self._at: dict[tuple[str, str | None], float] = {}
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._at: dict[tuple[str, str | None], tuple[float, float]] = {}
+        self._offset = 0
+        self._number = -1
+        self._known = asyncio.Event()
+        self.ahead = 0.0
+        """Seconds that the store's clock, by which proofs are signed, is ahead of ours."""
 
-    def revoke(self, user: str, session: str | None, life: float) -> None:
-        """Take back all that was given to a session until now, or to all sessions of the user; ``life`` is how long it
-        could have been used. Heard of by the other processes within seconds."""
-        now = time.time()
-        make_private_folder(self._folder)
-        self._tidy(now)
-        line = msgspec.json.encode(Revoked(user, session, now, now + life)) + b"\n"
-        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    def now(self) -> float:
+        """The store's clock."""
+        return time.time() + self.ahead
+
+    async def known(self) -> None:
+        """Wait until there is a copy. Raises :class:`Refusal` when there is none after a while."""
+        if self._known.is_set():
+            return
         try:
-            os.write(fd, line)
-        finally:
-            os.close(fd)
-        self.look()
+            async with asyncio.timeout(WAIT_UP):
+                await self._known.wait()
+        except TimeoutError:
+            raise _away("the daemon is away, so nobody knows which proofs were taken back; try again") from None
 
     def revoked(self, user: str, session: str, since: float) -> bool:
-        """Whether what was given then is no good any more."""
-        return any(since <= self._at.get(key, 0.0) for key in ((user, session), (user, None)))
+        """Whether what was signed then, by the store's clock, is no good any more."""
+        return any(since <= self._at.get(key, (0.0, 0.0))[0] for key in ((user, session), (user, None)))
 
-    def look(self) -> bool:
-        """Read the list if it has changed; whether it had."""
+    async def look(self) -> None:
+        """Bring the copy up to date; when that cannot be, it stays as it is."""
         try:
-            found = self._path.stat()
-        except OSError:
-            return False
-        seen = (found.st_ino, found.st_size)
-        if seen == self._seen:
-            return False
-        self._seen = seen
-        now = time.time()
-        self._at = {}
-        for entry in self._entries():
-            if entry.until > now:
-                key = (entry.user, entry.session)
-                self._at[key] = max(self._at.get(key, 0.0), entry.at)
-        return True
+            async with asyncio.timeout(LOOK_WITHIN):
+                await self._look()
+        except DaemonError:
+            return  # the link says so
+        except (StokerError, msgspec.MsgspecError, TimeoutError) as error:
+            log.warning("what was taken back is not known; trying again", error=str(error) or type(error).__name__)
 
-    def spend(self, ticket: str, life: float) -> bool:
-        """Use up a ticket; False when it was used before, by whichever process."""
-        folder = self._folder / TICKETS
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async def revoke(self, who: Identity) -> None:
+        """Take back all that was given to this session. Raises what the daemon says, when it is not taken back."""
+        asked = {"user": who.user, "session": who.session}
+        await self._link.call("revoke", asked, Who(who.user, who.session, level=who.level))
+        await self.look()
+
+    async def spend(self, id: str, life: float) -> bool:
+        """Use up what is good once; False when it was used before, wherever. Raises :class:`Refusal` when nobody can
+        say so."""
         try:
-            os.close(os.open(folder / ticket, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            return False
-        self._sweep(folder, time.time() - life)
-        return True
+            answer = await self._link.call("spend", {"id": id, "life": life})
+        except StokerError as error:
+            raise _away(f"whether this was used before is not known: {error.message}") from None
+        return msgspec.json.decode(answer, type=bool)
 
-    def _sweep(self, folder: Path, before: float) -> None:
-        with contextlib.suppress(OSError), os.scandir(folder) as found:
-            for entry in found:
-                with contextlib.suppress(OSError):
-                    if entry.stat().st_mtime < before:
-                        os.unlink(entry.path)
+    async def _look(self) -> None:
+        number = self._link.number
+        if number != self._number:
+            # another daemon, or the same with another store
+            self._offset = 0
+        more = True
+        while more:
+            page = await self._link.get(Revocations, "revocations", {"after": self._offset})
+            self.ahead = page.now - time.time()
+            for one in page.revoked:
+                key = (one.user, one.session)
+                at, until = self._at.get(key, (0.0, 0.0))
+                self._at[key] = max(at, one.at), max(until, one.until)
+            if page.revoked:
+                self._sweep()
+            self._offset, more = page.offset, page.more
+        self._number = number
+        self._known.set()
 
-    def _entries(self) -> list[Revoked]:
-        found = []
-        with contextlib.suppress(OSError):
-            for line in self._path.read_bytes().splitlines():
-                with contextlib.suppress(msgspec.DecodeError):
-                    found.append(msgspec.json.decode(line, type=Revoked))
-        return found
+    def _sweep(self) -> None:
+        now = self.now()
+        for key in [key for key, (_, until) in self._at.items() if until <= now]:
+            del self._at[key]
 
-    def _tidy(self, now: float) -> None:
-        entries = self._entries()
-        if len(entries) < LINES_KEPT:
-            return
-        new = self._path.with_name(f".{REVOKED}.{os.getpid()}")
-        new.write_bytes(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries if entry.until > now))
-        new.chmod(0o600)
-        new.replace(self._path)
+
+def _away(message: str) -> Refusal:
+    return Refusal(503, "unavailable", message, {"Retry-After": "2"})

@@ -26,6 +26,7 @@ from stoker.web.refusal import Refusal, answer
 from stoker.web.stream import BATCH, Place
 from stoker.web.topics import JobTopic, Topic
 from stoker.web.websocket import PROTOCOL, Sockets
+from stoker.wire.acceptor import Acceptor, accept
 
 log = structlog.get_logger(role="web")
 
@@ -63,7 +64,7 @@ class Listener:
         self._ready: deque[Connection] = deque()
         self._telling = False
         self._block: Block | None = None
-        self._servers: list[asyncio.AbstractServer] = []
+        self._acceptors: list[Acceptor] = []
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self, sockets: list[socket.socket]) -> None:
@@ -71,14 +72,14 @@ class Listener:
         loop = asyncio.get_running_loop()
         self.now = loop.time()
         for sock in sockets:
-            create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-            self._servers.append(await create(lambda: Connection(self), sock=sock, backlog=BACKLOG))
+            sock.listen(BACKLOG)
+            self._acceptors.append(accept(loop, sock, lambda: Connection(self)))
         self._looking = loop.create_task(self._look())
 
     async def stop(self) -> None:
         """Nobody new; who is still there, and was told to go, is cut off."""
-        for server in self._servers:
-            server.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
@@ -136,7 +137,7 @@ class Listener:
         common = _common(place, number)
         before = place.offset or 0
         data = b"".join(map(voice.frame, stream.at_hand()))
-        if common is not None and stream.places.get(topic.name) is place:
+        if common is not None and not stream.busy and stream.places.get(topic.name) is place:
             first, last = common
             if first is None or before < first:
                 self._block = Block(topic, voice, place.epoch, number, topic.ring.next, first, last, data)

@@ -13,7 +13,7 @@ import structlog
 from starlette.types import Message, Scope
 
 from stoker.web import sse
-from stoker.web.line import CONNECTION
+from stoker.web.line import CONNECTION, WRITE_WITHIN, shorten, waiting
 from stoker.web.native_voice import EVENTS, PLAIN, Speech, Voice
 from stoker.web.refusal import body_of
 from stoker.web.stream import BATCH, Stream
@@ -34,7 +34,7 @@ class Connection(asyncio.Protocol):
     is: woken, it waits for its turn, and tells what there is. Only what must be asked for runs in a task."""
 
     __slots__ = (
-        "_head", "_listener", "_paused", "_queued", "_resumed", "_speech", "_spoke", "_task", "_transport",
+        "_head", "_listener", "_paused", "_queued", "_resumed", "_speech", "_spoke", "_task", "_transport", "_unsent",
         "_woken", "stream", "voice",
     )  # fmt: skip
 
@@ -48,13 +48,15 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._resumed: asyncio.Future[None] | None = None
         self._spoke = listener.now
-        """When something was sent last, or since when the other side does not read."""
+        """When something was sent last, or since when the other side has taken nothing."""
+        self._unsent = 0
         self._paused = self._queued = self._woken = False
 
     # ── the transport ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        shorten(self._transport)
         self._listener.open.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(431, "too_large", f"the head of a request has {HEAD_MAX} bytes at most")
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self._paused, self._unsent = True, 0
         self._spoke = asyncio.get_running_loop().time()
         if self.stream is not None:
             self.stream.busy = True  # what is lossy is left out
@@ -96,6 +98,10 @@ class Connection(asyncio.Protocol):
 
     def when_lost(self, call: Callable[[], None]) -> None:
         """Of no use here: whoever carries a stream closes it."""
+
+    def unsent(self) -> int:
+        """How much the other side has not taken."""
+        return 0 if self._transport is None else waiting(self._transport)
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -149,9 +155,13 @@ class Connection(asyncio.Protocol):
     def look(self, now: float, tick: float) -> None:
         """Let it go when it is too slow, and show life when there was nothing to say."""
         idle = now - self._spoke
-        if self._paused:
-            if idle >= sse.WRITE_WITHIN:
+        if self._paused and self._transport is not None:
+            unsent = waiting(self._transport)
+            if unsent < self._unsent:
+                self._spoke = now
+            elif idle >= WRITE_WITHIN:
                 self.abort()
+            self._unsent = unsent
         elif self.stream is None or (self._transport is not None and self._transport.is_closing()):
             if idle >= HEAD_WITHIN:
                 self.abort()
@@ -202,7 +212,7 @@ class Connection(asyncio.Protocol):
 
     def _leave(self, stream: Stream) -> None:
         if stream.farewell is not None:
-            self._write(self.voice.before() + self.voice.frame(sse.bye(stream.farewell)))
+            self._write(self.voice.frame(sse.bye(stream.farewell)))
         if self._speech is not None:
             self._write(self._speech.leave(stream.farewell or ""))
         self._close()

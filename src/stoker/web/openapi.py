@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from stoker._version import __version__
+from stoker.model.access import DOES, Access
 from stoker.web.calls import INNER
 from stoker.web.rest import NUMBERS, PAGE_MAX
 
@@ -18,7 +19,8 @@ STATUSES = {
     "303": "Signed in", "304": "Your copy is good",
     "400": "Not understood", "401": "Not signed in", "403": "Not allowed", "404": "Not found",
     "405": "Not with this method", "408": "Too slow", "409": "Not in this state, or there already", "413": "Too large",
-    "415": "Not JSON", "422": "Refused", "500": "It failed", "502": "The daemon is away", "503": "Full; come again",
+    "415": "Not JSON", "422": "Refused, or the job that was called failed",
+    "500": "It failed", "502": "The daemon is away", "503": "Full; come again",
 }  # fmt: skip
 ALWAYS = ("400", "401", "403", "404", "408", "413", "415", "422", "500", "502", "503")
 JOB_ID = {"type": "string", "minLength": 1, "maxLength": 72}
@@ -33,16 +35,17 @@ def number(name: str, most: int | None = None) -> dict[str, Any]:
     return {"type": "integer", "minimum": least, "maximum": most or top}
 
 
-def document(schema: dict[str, Any], commands: list[dict[str, Any]], base: str) -> bytes:
-    """The whole document. ``schema`` and ``commands`` are the daemon's answers to the methods of these names."""
+def document(schema: dict[str, Any], commands: list[dict[str, Any]], base: str, level: Access) -> bytes:
+    """The whole document for people of a level. ``schema`` and ``commands`` are the daemon's answers to the methods of
+    these names."""
     schemas = {**schema["schemas"], **_ours()}
     schemas["Listing"]["properties"]["limit"] |= {"minimum": 1, "maximum": PAGE_MAX}
     paths = _fixed(schema["methods"])
     for name, method in schema["methods"].items():
-        if name not in INNER:
+        if name not in INNER and level in method["levels"]:
             paths[f"/methods/{name}"] = {"post": _operation(method["doc"], f"method_{name}", body=method["params"])}
     for command in commands:
-        if "web" in command["callers"]:
+        if "web" in command["callers"] and level in DOES:
             paths[f"/call/{command['name']}"] = {"post": _command(command, schemas)}
     told = {
         "openapi": "3.1.0",

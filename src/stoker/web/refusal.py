@@ -20,7 +20,7 @@ STATUS = {
     "too_large": 413,
     "invalid_input": 422,
     "refused": 422,
-    "job_failed": 500,
+    "job_failed": 422,  # the job's own matter: a proxy takes 500 for a broken server
     "job_cancelled": 409,
     "app": 500,
     "settings": 500,

@@ -17,7 +17,7 @@ from stoker.web.calls import Calls
 from stoker.web.hub import Hub, read_cursors
 from stoker.web.identity import Caller
 from stoker.web.link import compact
-from stoker.web.poll import poll
+from stoker.web.poll import Polls
 from stoker.web.refusal import Refusal, not_allowed
 from stoker.web.sse import EventStream, asked_topics
 from stoker.web.topics import JobTopic
@@ -27,6 +27,7 @@ BODY_WITHIN = 30.0
 PAGE, PAGE_MAX = 50, 1000
 EVENTS_MAX = 10_000
 WAIT, WAIT_MAX = 25.0, 600.0
+SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 NUMBERS: dict[str, tuple[int, int]] = {"after": (0, 1 << 62), "limit": (1, EVENTS_MAX)}
 """Least and most of numbers in a query."""
 
@@ -71,6 +72,7 @@ class Rest:
 
     def __init__(self, auth: Auth, hub: Hub, calls: Calls, most: int) -> None:
         self._auth, self._hub, self._calls, self._most = auth, hub, calls, most
+        self._polls = Polls(hub)
 
     def routes(self) -> list[Route]:
         """In the order in which they are looked at."""
@@ -108,8 +110,8 @@ class Rest:
 
     async def jobs(self, request: Request) -> Response:
         """A page, newest first; ``Link`` leads to the next one."""
-        query = read_query(request)
-        limit = min(query.setdefault("limit", PAGE), PAGE_MAX)
+        query = read_query(request, PAGE_MAX)
+        limit = query.setdefault("limit", PAGE)
         answer = await self._ask(request, "jobs", {**query, "limit": limit})
         found = msgspec.json.decode(answer.body, type=list[dict[str, msgspec.Raw]])
         if len(found) == limit:
@@ -175,7 +177,10 @@ class Rest:
         name = request.path_params["command"]
         if "." not in name:
             raise Refusal(404, "unknown_command", f"{name[:100]!r} is no command; they are called product.name")
-        wait = request.query_params.get("wait", "true").lower() not in ("false", "0", "no")
+        word = request.query_params.get("wait", "true").lower()
+        if word not in SWITCH:
+            raise Refusal(422, "refused", f"wait is true or false, not {word[:60]!r}")
+        wait = SWITCH[word]
         return await self._ask(request, name, await self._body(request), wait=wait, status=200 if wait else 202)
 
     async def method(self, request: Request) -> Response:
@@ -212,7 +217,7 @@ class Rest:
         return _json({"topics": list(stream.places), "tabs": sorted(stream.tabs)})
 
     async def poll(self, request: Request) -> Response:
-        return await poll(request, request.state.caller, self._hub)
+        return await self._polls.poll(request, request.state.caller)
 
     # ── within ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -235,16 +240,17 @@ def cursor(topic: str, after: int | str | None) -> tuple[int, str | None] | None
     return None if after is None else read_cursors(f"{topic}@{after}").get(topic)
 
 
-def read_query(request: Request) -> dict[str, Any]:
-    """The parameters in an address; numbers as such. Raises :class:`Refusal`."""
+def read_query(request: Request, most: int = EVENTS_MAX) -> dict[str, Any]:
+    """The parameters in an address; numbers as such, ``limit`` of ``most`` at most. Raises :class:`Refusal`."""
     found: dict[str, Any] = {}
     for name, value in request.query_params.items():
         if name == "ticket":
             raise not_allowed("tickets are for streams; send the token in a header")
         if name in NUMBERS:
-            least, most = NUMBERS[name]
-            if not (value.isdecimal() and len(value) < 20 and least <= int(value) <= most):
-                raise Refusal(422, "refused", f"{name} is a whole number from {least} to {most}")
+            least, bound = NUMBERS[name]
+            bound = min(bound, most) if name == "limit" else bound
+            if not (value.isdecimal() and len(value) < 20 and least <= int(value) <= bound):
+                raise Refusal(422, "refused", f"{name} is a whole number from {least} to {bound}")
             found[name] = int(value)
         else:
             found[name] = value

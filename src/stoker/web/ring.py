@@ -18,6 +18,8 @@ class Entry(NamedTuple):
     kind: str = "message"
     to: Address | None = None
     """None: for everyone who follows."""
+    state: bool = False
+    """Of these only the newest matters: who is behind is not told the others."""
 
 
 class Ring:
@@ -34,10 +36,21 @@ class Ring:
         self.floor = floor
         self.newest = floor
 
+    def begin(self, floor: int) -> None:
+        """Forget all there was, and go on from this offset. No number is given twice."""
+        self.first = self.next
+        self._entries.clear()
+        self._bytes = 0
+        self.floor = self.newest = floor
+
     @property
     def next(self) -> int:
         """The number that the next entry gets."""
         return self.first + len(self._entries)
+
+    @property
+    def last(self) -> Entry:
+        return self._entries[-1]
 
     def append(self, entry: Entry) -> int:
         """Its number. The newest entry is always kept."""

@@ -17,14 +17,16 @@ from stoker.model.errors import SettingsError
 from stoker.settings import Settings
 from stoker.web.app import Bridge, bridge
 from stoker.web.auth import Authenticate
-from stoker.web.line import CONNECTION
+from stoker.web.line import CONNECTION, shorten, waiting
 from stoker.web.native import Listener
+from stoker.wire.acceptor import accept
 
 HEAD_WITHIN = 10.0
 """Seconds that the head of a request may take to arrive."""
 LEAVE_WITHIN = 4.0
 """Seconds that requests under way have when the server is stopped."""
 HEAD_MAX = 64 << 10
+BACKLOG = 2048
 
 
 class Protocol(H11Protocol):
@@ -37,11 +39,15 @@ class Protocol(H11Protocol):
     def when_lost(self, call: Callable[[], None]) -> None:
         self._on_lost = call
 
+    def unsent(self) -> int:
+        return waiting(self.transport)
+
     def abort(self) -> None:
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        shorten(transport)
         # what an application finds as scope["state"], also of a WebSocket on this connection
         self.app_state = {**self.app_state, CONNECTION: self}
         self._arm()
@@ -81,8 +87,15 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
+        loop = asyncio.get_running_loop()
+        for sock in sockets or ():
+            sock.listen(BACKLOG)
+            self.servers.append(accept(loop, sock, self._protocol))  # type: ignore[arg-type]
         self._on_ready()
+
+    def _protocol(self) -> Protocol:
+        return Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 def application(settings: Settings, sockets: list[socket.socket]) -> Bridge:
@@ -109,7 +122,6 @@ async def serve(
         server_header=False,
         h11_max_incomplete_event_size=HEAD_MAX,
         timeout_graceful_shutdown=int(LEAVE_WITHIN),
-        backlog=2048,
     )
     native = Listener(app)
     await native.start(streams)

@@ -24,8 +24,9 @@ from stoker.web.auth import Auth
 from stoker.web.calls import Calls
 from stoker.web.hub import AUDIENCE, Hub
 from stoker.web.identity import Caller
+from stoker.web.line import WRITE_WITHIN
 from stoker.web.refusal import Refusal, answer
-from stoker.web.sse import HELLO_WITHIN, WRITE_WITHIN, hello
+from stoker.web.sse import HELLO_WITHIN, hello
 from stoker.web.stream import Stream
 from stoker.web.websocket import CALLS_MAX, Wanted, change
 
@@ -75,6 +76,7 @@ class SocketIO:
             stream = self._hub.open(caller, str(given.get("instance", sid)), (), topics, str(given.get("after", "")))
         except Refusal as error:
             raise socketio.exceptions.ConnectionRefusedError({"error": error.code, "message": error.message}) from None
+        stream.until_turn = None  # the standard client does not come again when it is sent away
         who = caller.identity
         for room in (f"user:{who.user}", f"session:{who.user}:{who.session}", f"instance:{stream.instance}"):
             await self.server.enter_room(sid, room)

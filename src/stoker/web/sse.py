@@ -14,15 +14,17 @@ from starlette.types import Message, Receive, Scope, Send
 
 from stoker.web.guard import LATER
 from stoker.web.hub import AUDIENCE, Hub
-from stoker.web.line import Carrier, line
+from stoker.web.line import Carrier, Line, line, sent
 from stoker.web.stream import BATCH, Frame, Stream
 from stoker.web.topics import Told
 
 TICK = b":\n\n"
-WRITE_WITHIN = 5.0
-"""Seconds that a browser may take none of what was sent before it is let go."""
 RETRY = (1000, 4000)
 """Milliseconds after which a browser comes again by itself; by chance, so that not all come at once."""
+RETRY_TURN = (50, 500)
+"""The same, for one of whose stream it was the turn: others have another."""
+COME_AGAIN = {"restart": RETRY, "turn": RETRY_TURN}
+"""Reasons for which a browser is only asked to come again."""
 HELLO_WITHIN = 1.5
 """Seconds that the first event waits for the daemon; browsers take longer silence for a proxy that keeps it back."""
 HEADERS = {
@@ -35,14 +37,20 @@ Encode = Callable[[Frame], bytes]
 
 def encode(frame: Frame) -> bytes:
     """A frame of a stream of several topics."""
+    if frame.kind == "bye":
+        return parting(frame)
     mark = b"" if frame.cursor is None else b"id: %b\n" % frame.cursor.encode()
     return b"event: %b\n%bdata: %b\n\n" % (frame.kind.encode(), mark, frame.body)
 
 
 def encode_plain(frame: Frame) -> bytes:
     """A frame of one job's stream, for an EventSource that knows nothing of topics."""
+    if frame.kind == "bye":
+        return parting(frame)
     if frame.kind != "message":
-        return b"event: %b\ndata: %b\n\n" % (frame.kind.encode(), frame.body)
+        # after a loss all that is kept was told anew: who comes again must not ask from where nothing is any more
+        mark = b"id: 0\n" if frame.kind == "reset" else b""
+        return b"event: %b\n%bdata: %b\n\n" % (frame.kind.encode(), mark, frame.body)
     told = msgspec.json.decode(frame.body, type=Told)
     return b"event: %b\nid: %d\ndata: %b\n\n" % (told.event.encode(), told.offset or 0, bytes(told.data))
 
@@ -67,9 +75,25 @@ async def opening(stream: Stream, tick: float) -> list[Frame]:
     return [Frame("hello", msgspec.json.encode(hello(stream, tick)), stream.cursor() or None), *early]
 
 
+class Bye(msgspec.Struct):
+    """The last word. ``retry``: milliseconds, for whoever is only asked to come again."""
+
+    reason: str
+    retry: int | msgspec.UnsetType = msgspec.UNSET
+
+
 def bye(reason: str) -> Frame:
-    """The last word."""
-    return Frame("bye", msgspec.json.encode({"reason": reason}), None)
+    """The frame of it."""
+    after = COME_AGAIN.get(reason)
+    told = Bye(reason) if after is None else Bye(reason, random.randint(*after))
+    return Frame("bye", msgspec.json.encode(told), None)
+
+
+def parting(frame: Frame) -> bytes:
+    """:func:`bye`, so that an EventSource comes again when it says."""
+    told = msgspec.json.decode(frame.body, type=Bye)
+    after = b"retry: %d\n" % told.retry if isinstance(told.retry, int) else retry()
+    return b"%bevent: bye\ndata: %b\n\n" % (after, frame.body)
 
 
 class EventStream(Response):
@@ -81,6 +105,7 @@ class EventStream(Response):
         self._stream = stream
         self._plain = plain
         self._told = False
+        self._line: Line | None = None
         self._encode: Encode = encode_plain if plain else encode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,6 +116,7 @@ class EventStream(Response):
     async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
         stream = self._stream
         connection, leaving = line(scope), None
+        self._line = connection
         if isinstance(connection, Carrier):
             await self._hand_over(connection, send)
             return
@@ -152,7 +178,6 @@ class EventStream(Response):
                     break
         ended = stream.farewell is not None or (self._plain and not stream.places)
         if stream.farewell is not None:
-            data += retry()
             data += encode(bye(stream.farewell))
         if data:
             await self._write(send, bytes(data), more=not ended)
@@ -160,9 +185,8 @@ class EventStream(Response):
 
     async def _write(self, send: Send, data: bytes, *, more: bool = True) -> None:
         self._stream.busy = True
-        async with asyncio.timeout(WRITE_WITHIN):
-            await send({"type": "http.response.body", "body": data, "more_body": more})
-        self._stream.busy = False
+        sending = send({"type": "http.response.body", "body": data, "more_body": more})
+        self._stream.busy = await sent(self._line, sending)
 
 
 def retry() -> bytes:

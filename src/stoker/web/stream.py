@@ -65,12 +65,14 @@ class Stream:
     """Fed by topics, emptied by the one task that writes to the browser. Nothing is queued here: what was not told yet
     is in the topics' rings, or still where it is kept."""
 
-    __slots__ = ("busy", "caller", "farewell", "id", "instance", "places", "tabs", "until", "wake")
+    __slots__ = ("busy", "caller", "farewell", "id", "instance", "places", "tabs", "until", "until_turn", "wake")
 
     def __init__(self, caller: Caller, instance: str, tabs: tuple[str, ...] = ()) -> None:
         self.id = secrets.token_urlsafe(16)
         self.caller = caller
         self.until = caller.until
+        self.until_turn: float | None = None
+        """When it is asked to come again, by the loop's clock."""
         self.instance = instance
         self.tabs = {instance, *tabs}
         self.places: dict[str, Place] = {}
@@ -78,7 +80,7 @@ class Stream:
         self.farewell: str | None = None
         """Why it is to be closed."""
         self.busy = False
-        """Whether a write is under way: then what is lossy is left out."""
+        """Whether a write is under way, or the last one had to wait: then what is lossy is left out."""
 
     def close(self, reason: str) -> None:
         """Tell the writer to say good-bye."""

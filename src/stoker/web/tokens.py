@@ -14,10 +14,12 @@ import os
 import secrets
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from stoker.model.access import PROOF_LIFE_MAX, Access
 from stoker.model.errors import RequestError, SettingsError
 from stoker.settings import SECRET_LEAST, Settings
 from stoker.web.identity import Identity
@@ -28,7 +30,7 @@ KEY_FILE = "web.key"
 TOKEN_MAX = 4096
 """Characters that are looked at, at most."""
 TICKET_LIFE = 60.0
-TOKEN_LIFE_MAX = 30 * 86400.0
+TOKEN_LIFE_MAX = PROOF_LIFE_MAX
 """Seconds that any token is good for, at most: so long it is remembered what was taken back."""
 LOGIN_LIFE = 900.0
 """Seconds that the address printed at the start is good for."""
@@ -44,28 +46,29 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     expires: float
     id: str
     kind: str = "token"
-    all: bool = False
+    level: Access = "user"
     until: float | None = None
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.user, self.session, self.all)
+        return Identity(self.user, self.session, self.level)
 
 
 class Signer:
-    """Makes tokens and reads them."""
+    """Makes tokens and reads them, by a clock that is the same on all machines, more or less."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
         if len(key) < SECRET_LEAST:
             raise SettingsError(f"web.secret: a key has {SECRET_LEAST} characters or more")
         self._key = key
+        self._clock = clock
 
     def sign(self, identity: Identity, life: float, kind: str = "token", until: float | None = None) -> str:
         """A proof that is good for ``life`` seconds from now."""
-        now = time.time()
+        now = self._clock()
         claims = Claims(
             user=identity.user, session=identity.session, issued=now, expires=now + life,
-            id=secrets.token_hex(12), kind=kind, all=identity.all, until=until,
+            id=secrets.token_hex(12), kind=kind, level=identity.level, until=until,
         )  # fmt: skip
         body = _text(msgspec.json.encode(claims))
         return f"{PREFIX}.{body}.{self._signature(body)}"
@@ -80,7 +83,7 @@ class Signer:
             claims.identity  # noqa: B018 (raises for a user that cannot be)
         except (msgspec.DecodeError, binascii.Error, RequestError):
             return None
-        return claims if claims.kind == kind and time.time() < claims.expires else None
+        return claims if claims.kind == kind and self._clock() < claims.expires else None
 
     def heartbeat(self, name: str) -> str:
         """The token of a foreign cron; good for its heartbeats and for nothing else, until the key is another one."""
@@ -95,12 +98,12 @@ def ours(token: str) -> bool:
     return token.startswith(f"{PREFIX}.")
 
 
-def signer(settings: Settings) -> Signer:
+def signer(settings: Settings, clock: Callable[[], float] = time.time) -> Signer:
     """With the key of the settings, or the one in ``.stoker/web.key``, which is made when there is none.
 
     Raises :class:`SettingsError` when that file is not ours alone.
     """
-    return Signer(settings.web.secret.encode() or _key(settings.folder))
+    return Signer(settings.web.secret.encode() or _key(settings.folder), clock)
 
 
 def _key(folder: Path) -> bytes:

@@ -10,20 +10,23 @@ import msgspec
 
 from stoker.model.audience import Address
 from stoker.model.errors import NotAllowed, StokerError, UnknownJob
+from stoker.model.event import EventKind
 from stoker.web.identity import Identity
 from stoker.web.link import Link
 from stoker.web.ring import Entry, Ring
 from stoker.web.stream import BATCH, Place
 from stoker.wire import messages
 from stoker.wire.messages import Who
-from stoker.wire.records import EventRecord
+from stoker.wire.records import EventRecord, event_outside
 
 JOB_KEPT = 256 << 10
 PULSE_KEPT = 64 << 10
 """Bytes of a topic's ring; who is further behind asks the daemon."""
 PAGE = 200
 """Events that are asked for at one time."""
-BRIDGE = Who("stoker", all=True)
+GONE = "gone"
+"""Why a cursor means nothing: what came after it is not kept any more."""
+BRIDGE = Who("stoker", level="viewer")
 """Whom the bridge asks as when it asks for itself; who may hear the answer is judged here."""
 
 
@@ -108,8 +111,8 @@ class Topic:
             place.stream.wake.set()
 
     def overtaken(self, place: Place) -> None:
-        """The ring has moved on: what is lossy is lost."""
-        place.number = self.ring.first
+        """The ring has moved on."""
+        raise NotImplementedError
 
     def wanted(self, place: Place, entry: Entry) -> bool:
         return True
@@ -148,35 +151,53 @@ class JobTopic(Topic):
             raise UnknownJob(f"there is no job {self.job}")
 
     async def over(self, after: int) -> bool:
-        """Whether the job has ended, and said nothing beyond this offset."""
+        """Whether the job has ended, and said nothing beyond this offset; False, too, where some of that is gone."""
         record = await self.link.get(dict[str, Any], "job", {"job": self.job}, BRIDGE)
         if record["status"] not in ENDED:
             return False
-        params = {"job": self.job, "after": after, "limit": 1}
-        return not await self.link.get(list[EventRecord], "events", params, BRIDGE)
+        lost, more = await self._after(after, 1)
+        return not (lost or more)
 
     async def join(self, place: Place) -> str | None:
         await self.check(place.stream.caller.identity)
         place.offset = place.offset or 0
-        lost = place.offset > self.ring.newest and not await self._there(place.offset)
-        if lost:
-            place.offset = 0
         async with self._lock:
             if self._line != self.link.number:
-                if self._line == 0:
-                    self.ring.floor = self.ring.newest = place.offset
-                after = self.ring.newest
-                line = self.link.number
-                await self.link.ask("subscribe", {"job": self.job, "after": after}, BRIDGE)
-                self._line = line
+                await self._subscribe(place.offset)
+        lost = place.offset > self.ring.newest and (await self._after(place.offset, 1))[0]
+        if lost:
+            place.offset = 0
         self._take_up(place)
-        return "gone" if lost else None
+        return GONE if lost else None
 
-    async def _there(self, offset: int) -> bool:
-        """Whether the job said anything at this offset or beyond it: a cursor that nobody was given, or that is of
-        another store, would be taken for the end of what there is."""
-        params = {"job": self.job, "after": offset - 1, "limit": 1}
-        return bool(await self.link.get(list[EventRecord], "events", params, BRIDGE))
+    async def _subscribe(self, offset: int) -> None:
+        """Have the daemon tell what comes after all that the ring has had; or, as nothing has been asked for yet, after
+        this offset. When some of it is gone meanwhile, the ring begins anew, with what is kept."""
+        line = self.link.number
+        after = self.ring.newest if self._line else offset
+        if after and (await self._after(after, 1))[0]:
+            after = 0
+        if self._line == 0 or after == 0:
+            self.ring.begin(after)
+        await self.link.ask("subscribe", {"job": self.job, "after": after}, BRIDGE)
+        self._line = line
+
+    async def _after(self, offset: int, limit: int) -> tuple[bool, list[EventRecord]]:
+        """What the job said beyond an offset, and whether some of that is gone: the event of the offset itself is asked
+        for, too, because the oldest go first, and while it is kept so is all that followed. A cursor that nobody was
+        given, or that is of another store, is found out in the same way."""
+        if offset == 0:
+            params = {"job": self.job, "after": 0, "limit": limit}
+            return False, await self.link.get(list[EventRecord], "events", params, BRIDGE)
+        params = {"job": self.job, "after": offset - 1, "limit": limit + 1}
+        found = await self.link.get(list[EventRecord], "events", params, BRIDGE)
+        if found and found[0].offset == offset:
+            return False, found[1:]
+        return True, found[:limit]
+
+    def read(self, place: Place) -> list[Entry]:
+        found = super().read(place)
+        return conflated(found) if place.stream.busy else found
 
     def _take_up(self, place: Place) -> None:
         assert place.offset is not None
@@ -184,10 +205,12 @@ class JobTopic(Topic):
         place.number = None if place.behind else self.ring.number_after(place.offset)
 
     async def replay(self, place: Place) -> tuple[str | None, list[Entry]]:
-        params = {"job": self.job, "after": place.offset, "limit": PAGE}
-        found = await self.link.get(list[EventRecord], "events", params, BRIDGE)
+        assert place.offset is not None
+        lost, found = await self._after(place.offset, PAGE)
+        if lost:
+            place.offset = 0
         place.known = found[-1].offset if len(found) == PAGE else self.ring.floor
-        return None, [self._entry(record) for record in found]
+        return GONE if lost else None, conflated([self._entry(record) for record in found])
 
     def caught_up(self, place: Place) -> None:
         place.offset = max(place.offset or 0, place.known)
@@ -228,12 +251,20 @@ class JobTopic(Topic):
             self.on_empty(self)
 
     def _entry(self, record: EventRecord) -> Entry:
-        told = Told(self.name, record.kind, record.offset, record.data, record.at, record.attempt)
-        return Entry(msgspec.json.encode(told), record.offset)
+        # one entry for all who follow it, whatever they may see
+        told = Told(self.name, record.kind, record.offset, event_outside(record).data, record.at, record.attempt)
+        return Entry(msgspec.json.encode(told), record.offset, state=record.kind == EventKind.PROGRESS)
+
+
+def conflated(entries: list[Entry]) -> list[Entry]:
+    """The same for one who is behind: of what tells a state the last, of all else each."""
+    last = next((entry for entry in reversed(entries) if entry.state), None)
+    return [entry for entry in entries if entry is last or not entry.state]
 
 
 class PulseTopic(Topic):
-    """The newest figures; nothing is kept, and who is slow gets fewer."""
+    """Of which only the present matters. Nothing is kept: who does not read as fast as it comes is told the newest
+    figures, or, of many things that changed, to look at them all."""
 
     def __init__(self, name: str, link: Link, *, for_all: bool) -> None:
         super().__init__(name, link)
@@ -251,13 +282,17 @@ class PulseTopic(Topic):
         return None
 
     def read(self, place: Place) -> list[Entry]:
-        found = super().read(place)
-        return found[-1:] if place.stream.busy else found
+        if place.number is None or not (place.stream.busy or place.number < self.ring.first):
+            return super().read(place)
+        place.number = None
+        return [self._entry("look", msgspec.Raw(b"null"), None) if self._for_all else self.ring.last]
 
     def wanted(self, place: Place, entry: Entry) -> bool:
         who = place.stream.caller.identity
         return who.all or entry.to is None or entry.to.user == who.user
 
     def heard(self, event: messages.Event) -> None:
-        told = Told(self.name, event.event, None, event.data)
-        self.publish(Entry(msgspec.json.encode(told), None, "message", event.to))
+        self.publish(self._entry(event.event, event.data, event.to))
+
+    def _entry(self, name: str, data: msgspec.Raw, to: Address | None) -> Entry:
+        return Entry(msgspec.json.encode(Told(self.name, name, None, data)), None, "message", to)

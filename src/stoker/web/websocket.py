@@ -14,11 +14,11 @@ from stoker.web import refusal
 from stoker.web.auth import Auth
 from stoker.web.calls import Calls
 from stoker.web.hub import Hub
-from stoker.web.line import line
+from stoker.web.line import line, sent
 from stoker.web.link import compact
 from stoker.web.refusal import Refusal
 from stoker.web.rest import cursor
-from stoker.web.sse import WRITE_WITHIN, bye, opening
+from stoker.web.sse import bye, opening
 from stoker.web.stream import Frame, Stream
 
 PROTOCOL = "stoker"
@@ -128,6 +128,7 @@ class Talk:
 
     def __init__(self, socket: WebSocket, stream: Stream, hub: Hub, calls: Calls) -> None:
         self._socket, self._stream = socket, stream
+        self._line = line(socket.scope)
         self._hub, self._calls = hub, calls
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -163,9 +164,7 @@ class Talk:
 
     async def _write(self, text: str) -> None:
         self._stream.busy = True
-        async with asyncio.timeout(WRITE_WITHIN):
-            await self._socket.send_text(text)
-        self._stream.busy = False
+        self._stream.busy = await sent(self._line, self._socket.send_text(text))
 
     async def _listen(self) -> None:
         try:

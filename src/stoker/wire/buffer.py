@@ -28,7 +28,6 @@ from stoker.wire.exchange import MARK
 
 B = TypeVar("B", bound="Buffer")
 
-SENDFILE_MAX = 1 << 30
 RELIEVE_AT_ONCE, RELIEVE_PAUSE = 2 << 20, 0.0001
 """Bytes, and seconds between them. The kernel holds the lock of the address space meanwhile, and may keep a processor
 that the receiver waits for: 512 MB in one piece made a move 10 ms longer at times, on two processors."""
@@ -52,6 +51,10 @@ class Buffer:
     _ended: type[BufferMoved] | type[BufferClosed] | None = None
 
     def __new__(cls, size: int) -> Buffer:
+        if not isinstance(size, int) or isinstance(size, bool):
+            raise InvalidBuffer(
+                f"Buffer(size) takes a number of bytes, not {type(size).__name__}; Buffer.of(data) copies data"
+            )
         fd = memfd.create()
         try:
             os.ftruncate(fd, size)
@@ -69,9 +72,7 @@ class Buffer:
         flat = view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
         fd = memfd.create()
         try:
-            done = 0
-            while done < len(flat):
-                done += os.write(fd, flat[done:])
+            done = memfd.fill(fd, flat)
         except BaseException:
             os.close(fd)
             raise
@@ -89,9 +90,7 @@ class Buffer:
                 raise InvalidBuffer(f"{os.fspath(path)} is no regular file")
             fd = memfd.create()
             try:
-                while os.sendfile(fd, file.fileno(), None, SENDFILE_MAX):
-                    pass
-                size = os.fstat(fd).st_size
+                size = memfd.copy(fd, file.fileno())
             except BaseException:
                 os.close(fd)
                 raise
@@ -254,6 +253,7 @@ class _Mapped(Buffer, mmap.mmap):
     move = _guarded("move")
     size = _guarded("size")
     madvise = _guarded("madvise")
+    flush = _guarded("flush")
 
     if sys.version_info >= (3, 12):
 

@@ -66,12 +66,9 @@ def _clear_stale(path: Path) -> None:
 
 def listen_tcp(address: str) -> socket.socket:
     """Bind ``tcp://host:port``."""
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    host, number = _host_and_port(address, "listen")
     try:
-        number = int(port)
-        if not 0 <= number <= 65535:
-            raise ValueError(number)
-        family, kind, proto, _, place = socket.getaddrinfo(host.strip("[]"), number, type=socket.SOCK_STREAM)[0]
+        family, kind, proto, _, place = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, proto)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,8 +76,6 @@ def listen_tcp(address: str) -> socket.socket:
         except BaseException:
             sock.close()
             raise
-    except ValueError:
-        raise SettingsError(f"listen: {address!r} is not tcp://host:port") from None
     except OSError as error:
         raise SettingsError(f"cannot listen on {address}: {error.strerror or error}") from None
     sock.listen(BACKLOG)
@@ -123,11 +118,11 @@ def peer_uid(sock: socket.socket) -> int | None:
 
 
 def connect(address: str, timeout: float) -> socket.socket:
-    """Connect to a path or ``tcp://host:port``. Raises :class:`DaemonError` saying what to look at."""
+    """Connect to a path or ``tcp://host:port``. Raises :class:`DaemonError` saying what to look at, and
+    :class:`SettingsError` for an address that cannot be one."""
     try:
         if address.startswith("tcp://"):
-            host, _, port = address.removeprefix("tcp://").rpartition(":")
-            sock = socket.create_connection((host.strip("[]"), int(port)), timeout=timeout)
+            sock = socket.create_connection(_host_and_port(address, "socket"), timeout=timeout)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -138,7 +133,7 @@ def connect(address: str, timeout: float) -> socket.socket:
             sock.close()
             raise
         return sock
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise unreachable(address, error) from None
 
 
@@ -152,6 +147,13 @@ def unreachable(address: str, error: Exception) -> DaemonError:
         f"cannot reach the daemon at {address}: {why}. Start it with `stoker up`, "
         "or point the setting `socket` (STOKER_SOCKET) to where it listens"
     )
+
+
+def _host_and_port(address: str, what: str) -> tuple[str, int]:
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"{what}: {address!r} is not tcp://host:port")
+    return host.strip("[]"), int(port)
 
 
 def remove(path: Path) -> None:

@@ -153,6 +153,17 @@ class Said(msgspec.Struct, array_like=True, tag="said", frozen=True):
     data: bytes
 
 
+class Checked(msgspec.Struct, array_like=True, tag="checked", frozen=True):
+    """The job checks in or out of a monitor: ``in_progress``, ``ok`` or ``error``, with the seconds since the check-in
+    of this id."""
+
+    run: int
+    slug: str
+    id: str
+    status: str
+    seconds: float | None
+
+
 class Ask(msgspec.Struct, array_like=True, tag="ask", frozen=True):
     """A method of the router, on behalf of a job; ``params`` is JSON."""
 
@@ -192,9 +203,9 @@ class Vitals(msgspec.Struct, array_like=True, tag="vitals", frozen=True):
 
 
 ToZygote: TypeAlias = Fork | Kill | Leave | Assign
-FromZygote: TypeAlias = Announce | Refused | Born | Unborn | Died | Ended | Progressed | Said | Ask
+FromZygote: TypeAlias = Announce | Refused | Born | Unborn | Died | Ended | Progressed | Said | Checked | Ask
 ToRunner: TypeAlias = Assign | Interrupt | Answer | Inspect
-FromRunner: TypeAlias = Progressed | Said | Ask | Ended | Ready | Vitals
+FromRunner: TypeAlias = Progressed | Said | Checked | Ask | Ended | Ready | Vitals
 
 _encoder = msgspec.msgpack.Encoder()
 # made once and shared: making one takes as long as a fork

@@ -10,6 +10,22 @@ from stoker.model.errors import InvalidBuffer
 
 SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0)
 """The size stays as it is, whoever holds the descriptor."""
+SENDFILE_MAX = 1 << 30
+
+
+def fill(fd: int, data: memoryview) -> int:
+    """Write all of it; its size."""
+    done = 0
+    while done < len(data):
+        done += os.write(fd, data[done:])
+    return done
+
+
+def copy(fd: int, source: int) -> int:
+    """Write what is in another file, which the kernel copies; its size."""
+    while os.sendfile(fd, source, None, SENDFILE_MAX):
+        pass
+    return os.fstat(fd).st_size
 
 
 def check(fd: int, size: int | None = None) -> int:

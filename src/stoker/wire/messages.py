@@ -22,6 +22,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from stoker.model.access import Access
 from stoker.model.audience import Address
 from stoker.model.errors import PayloadTooLarge, ProtocolError, StokerError
 from stoker.model.quantities import show_size
@@ -49,12 +50,17 @@ class Init(msgspec.Struct, tag_field="type", tag="init", omit_defaults=True):
 
 
 class Who(msgspec.Struct, frozen=True, omit_defaults=True):
-    """For whom the bridge asks: it has authenticated them. With ``all`` they may see and touch what is others'."""
+    """For whom the bridge asks: it has authenticated them, and says what they may do."""
 
     user: str
     session: str = ""
     instance: str = ""
-    all: bool = False
+    level: Access = "user"
+
+    @property
+    def all(self) -> bool:
+        """Whether they see what is others', too."""
+        return self.level != "user"
 
 
 class Call(msgspec.Struct, tag_field="type", tag="call", omit_defaults=True):

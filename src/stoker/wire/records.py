@@ -16,7 +16,9 @@ HIDDEN = "***"
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One job. Times are ISO 8601 in UTC; ``input`` and ``output`` are any JSON; null while there is none."""
+    """One job. Times are ISO 8601 in UTC; ``input`` and ``output`` are any JSON; null while there is none. ``unwell``
+    says that a completed job's output has ``success: false``. ``node`` is where it runs, and ``pid`` the process, if
+    that is one of the node that was asked."""
 
     id: str
     app: str
@@ -40,6 +42,9 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     traceback: str | None
     input: msgspec.Raw
     output: msgspec.Raw
+    unwell: bool = False
+    node: str | None = None
+    pid: int | None = None
 
     @property
     def name(self) -> str:
@@ -68,7 +73,25 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def job_record(job: Job, *, secret: tuple[str, ...] = (), why: str | None = None) -> JobRecord:
+class Verdict(msgspec.Struct):
+    """What an output may say of itself."""
+
+    success: Any = None
+
+
+def unwell(job: Job) -> bool:
+    """Whether a completed job's output says that it did not go well."""
+    if job.state != "completed" or job.output is None or b'"success"' not in job.output:
+        return False
+    try:
+        return msgspec.json.decode(job.output, type=Verdict).success is False
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def job_record(
+    job: Job, *, secret: tuple[str, ...] = (), why: str | None = None, node: str | None = None, pid: int | None = None
+) -> JobRecord:
     """``secret`` names the input's fields that are not shown."""
     new = job.state == "new"
     return JobRecord(
@@ -94,7 +117,15 @@ def job_record(job: Job, *, secret: tuple[str, ...] = (), why: str | None = None
         traceback=None if job.fault is None else job.fault.traceback,
         input=hide(job.input, secret),
         output=shown(b"null" if job.output is None else job.output),
+        unwell=unwell(job),
+        node=node,
+        pid=pid,
     )
+
+
+def outside(record: JobRecord) -> JobRecord:
+    """The same for somebody who may see the job and not the machine: no places in files, no processes."""
+    return msgspec.structs.replace(record, traceback=None, node=None, pid=None)
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +205,15 @@ class EventRecord(msgspec.Struct, frozen=True):
 
 def event_record(event: Event) -> EventRecord:
     return EventRecord(event.seq, event.job, event.attempt, str(event.kind), iso(event.at) or "", event.data)
+
+
+def event_outside(record: EventRecord) -> EventRecord:
+    """The same for somebody who may see the job and not the machine: a log line without its traceback."""
+    if record.kind != "log" or b'"traceback"' not in bytes(record.data):
+        return record
+    value = record.value()
+    value.pop("traceback", None)
+    return msgspec.structs.replace(record, data=msgspec.Raw(msgspec.json.encode(value)))
 
 
 class MessageRecord(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from stoker.model.errors import InvalidBuffer, ProtocolError
@@ -20,10 +20,6 @@ from stoker.wire.rights import close_all
 CHUNK = 1 << 18
 HIGH, LOW = 1 << 16, 1 << 14
 """Bytes that wait to be written when the protocol is told to pause, and to go on."""
-
-ACCEPTED_AT_ONCE = 100
-ACCEPT_PAUSE = 1.0
-"""Seconds until new connections are looked at again when there was no descriptor for one."""
 
 
 class Listener(Protocol):
@@ -140,47 +136,3 @@ class Transport(Outgoing):
         while self._fds:
             close_all((self._fds.popleft(),))
         self._listener.connection_lost(None)
-
-
-class Acceptor:
-    """A listening Unix socket whose connections get such transports; stands where an :class:`asyncio.Server` would."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, listener: socket.socket, make: Callable[[], Listener]) -> None:
-        self._loop = loop
-        self._listener: socket.socket | None = listener
-        self._make = make
-        listener.setblocking(False)
-        loop.add_reader(listener.fileno(), self._accept)
-
-    def close(self) -> None:
-        """Take nobody new; who is there stays."""
-        if self._listener is not None:
-            self._loop.remove_reader(self._listener.fileno())
-            self._listener.close()
-            self._listener = None
-
-    async def wait_closed(self) -> None:
-        """It is closed when it is told to."""
-
-    def _accept(self) -> None:
-        for _ in range(ACCEPTED_AT_ONCE):
-            if self._listener is None:
-                return
-            try:
-                sock, _ = self._listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return
-            except OSError:
-                # out of descriptors: whoever waits in the backlog is taken when there are some again
-                self._pause()
-                return
-            Transport(self._loop, sock, self._make())
-
-    def _pause(self) -> None:
-        assert self._listener is not None
-        self._loop.remove_reader(self._listener.fileno())
-        self._loop.call_later(ACCEPT_PAUSE, self._resume)
-
-    def _resume(self) -> None:
-        if self._listener is not None:
-            self._loop.add_reader(self._listener.fileno(), self._accept)

@@ -140,3 +140,11 @@ def test_the_most_that_is_allowed_is_allowed() -> None:
 def test_a_request_says_nothing_that_is_not_known() -> None:
     with pytest.raises(msgspec.ValidationError, match="dealy"):
         msgspec.json.decode(b'{"command":"app.work","dealy":5}', type=Request)
+
+
+def test_a_user_is_text_everywhere() -> None:
+    assert resolved(user=7).user == "7"
+    assert msgspec.json.decode(b'{"command":"app.work","user":7}', type=Request).whom == "7"
+    for user in ("0", 0):
+        with pytest.raises(RequestError, match="everybody"):
+            resolved(user=user)

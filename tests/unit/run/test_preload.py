@@ -139,7 +139,7 @@ BROKEN: list[tuple[str, str, str]] = [
     ("import sys; sys.exit(3)", "shop", r"ends the program when imported: SystemExit: 3 \(.*shop\.py, line 1\)"),
     (GOOD, "shop:products", r"the module shop has no 'products'"),
     (GOOD, "shop:product.nothing", r"the module shop has no 'product.nothing'"),
-    ("product = 5", "shop:product", r"shop:product: is a int, not a Product or a command"),
+    ("product = 5", "shop:product", r"shop:product: is an int, not a Product or a command"),
     ("", "shop", r"no product with a command found"),
     ("from stoker import Product; product = Product('shop')", "shop:product", r"no product with a command found"),
     (GOOD.replace("command\n", "command(timeout='soon')\n"), "shop", r"command shop\.sell: .*'soon' is not a duration"),

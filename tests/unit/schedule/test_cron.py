@@ -224,7 +224,7 @@ def test_leap_days() -> None:
         ("", "has 0 fields"),
         ("*/0 * * * *", "minute"),
         ("5-1 * * * *", "minute"),
-        ("@reboot", "start hook"),
+        ("@rebot", "@hourly, @reboot"),
         ("@daly", "is not known"),
         ("9" * 100 + " * * * *", "minute"),
         ("1," * 300 + "1 * * * *", "characters at most"),

@@ -149,6 +149,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ({"name": "x" * (1 << 20)}, "name: has 1048576 characters"),
         ({"name": "a\x00b"}, "control character"),
         ({"overlap": "maybe"}, "overlap: skip, queue, replace are known"),
+        ({"overlap": "queue", "waiting": 0}, "waiting: a whole number from 1 to 1000 is needed, not 0"),
+        ({"schedule": "@reboot", "jitter": 5}, "@reboot is no moment that could be waited for"),
+        ({"waiting": 3}, "waiting means nothing where overlap is skip; it is for queue"),
         ({"catch_up": -1}, "catch_up: skip, one, all"),
         ({"catch_up": 10**400}, "catch_up"),
         ({"timeout": 0}, "timeout: must be more than 0"),
@@ -298,6 +301,7 @@ def test_the_crontab_of_the_seed(tmp_path: Path) -> None:
     """Rows T1, T4, T6, T10, T12, T16."""
     put(tmp_path, "cron.worker.json", [SAMPLE, {**entry(), "name": "off", "active": 0}])
     put(tmp_path, "cron.worker.sync.json", [entry(name="sync it", cron="sub/x.php", schedule="@daily")])
+    put(tmp_path, "cron.worker.catalog.json", [entry(name="start", cron="sub/x.php", schedule="@reboot")])
     put(tmp_path, "cron.worker.toga.json", [{"name": "ping", "schedule": "1 2 3 4 5", "url": "/x?a=100%"}])
     how = settings(tmp_path, "worker", profile="002", interpreter="php", crons="/var/www/html/crons")
     entries = files.load(how).entries.values()
@@ -306,6 +310,7 @@ def test_the_crontab_of_the_seed(tmp_path: Path) -> None:
         "# sync it", "0 0 * * * php /var/www/html/crons/sub/x.php",
     ]  # fmt: skip
     assert "1 2 3 4 5 wget -q -O /dev/null 'http://localhost/x?a=100\\%'" in crontab.crontab(entries, how, None)
+    assert "# start\n@reboot php /var/www/html/crons/sub/x.php\n" in crontab.crontab(entries, how, "catalog")
     assert crontab.crontab(entries, how, None) == crontab.crontab(entries, how, None)
 
 

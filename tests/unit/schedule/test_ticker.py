@@ -117,6 +117,53 @@ async def tick(ticker: Ticker) -> None:
     await ticker.stopped()
 
 
+def test_what_is_due_at_a_start_is_fired_once_for_each(tmp_path: Path) -> None:
+    """V54: what was left is resumed by every start, with nobody asking."""
+
+    async def test(place: Place) -> None:
+        entries = [every("@reboot", overlap="queue"), every("@reboot", name="off", active=0)]
+        first = place.ticker()
+        first.look()
+        await first.set(entries)
+        await first.stopped()
+        assert len(await place.slots()) == 1
+        place.clock.step(86400)
+        await tick(first)
+        await first.set([*entries, every("@reboot", name="later")])
+        await tick(first)
+        assert await place.fates() == ["fired"], "at its start, and at no other time"
+        first.stop()
+        second = place.ticker()
+        await second.set([*entries, every("@reboot", name="another", role="sync")])
+        await second.stopped()
+        assert await place.fates() == ["fired", "fired"], "not for a role that is another node's"
+        second.stop()
+
+    run(tmp_path, test)
+
+
+def test_of_runs_that_queue_only_so_many_wait(tmp_path: Path) -> None:
+    """Without a bound, a schedule that takes longer than its interval falls behind for ever."""
+
+    async def test(place: Place) -> None:
+        ticker = place.ticker()
+        await ticker.set([every(waiting=2, catch_up="all")])
+        for _ in range(4):
+            place.clock.step(60)
+            await tick(ticker)
+        assert await place.fates() == ["fired", "fired", "skipped", "skipped"]
+        place.clock.step(600)
+        await tick(ticker)
+        assert len(await place.slots()) == 12, "what is caught up is as much as was asked for"
+        place.clock.step(60)
+        await tick(ticker)
+        (newest,) = await place.store.schedules.slots("it", None, 1)
+        assert (str(newest.fate), newest.reason) == ("skipped", "12 runs wait already")
+        ticker.stop()
+
+    run(tmp_path, test)
+
+
 def test_a_fresh_schedule_does_not_fire_at_once(tmp_path: Path) -> None:
     async def test(place: Place) -> None:
         ticker = place.ticker()

@@ -59,3 +59,10 @@ def test_no_other_module_holds_statements_of_its_own() -> None:
     }
     # the fixed conditions of the list, and the look at a file before it is ours
     assert guilty <= {"store/sqlite/reading.py", "store/sqlite/connection.py"}
+
+
+def test_a_migration_is_for_what_its_first_sentence_says() -> None:
+    assert statements.purpose("-- It does this,\n-- and that. More.\nCREATE") == "It does this, and that."
+    assert statements.purpose("-- One thing\nCREATE") == "One thing"
+    scripts = [script for driver in ("sqlite", "postgres") for _, script in statements.migrations(driver)]
+    assert all(statements.purpose(script).endswith(".") for script in scripts), "no sentence is cut"

@@ -322,3 +322,9 @@ def test_one_that_is_there_twice_is_sent_once_and_too_many_are_refused() -> None
         assert exchange.sent == [buffer]
     with Exchange(), pytest.raises(InvalidInput, match="16 Buffers are the most"):
         JsonCodec().encode([Buffer(1) for _ in range(17)])
+
+
+@pytest.mark.parametrize("size", ["x", 1.5, None, b"x", True])
+def test_a_size_is_a_number_of_bytes(size: Any) -> None:
+    with pytest.raises(InvalidBuffer, match=r"takes a number of bytes, not .*; Buffer\.of\(data\) copies data"):
+        Buffer(size)

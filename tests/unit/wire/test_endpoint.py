@@ -120,7 +120,7 @@ def test_nobody_there_is_told_with_what_to_do(folder: Path) -> None:
         port = sock.getsockname()[1]
     with pytest.raises(DaemonUnavailable, match="nobody listens"):
         endpoint.connect(f"tcp://127.0.0.1:{port}", 5.0)
-    with pytest.raises(DaemonUnavailable, match="cannot reach"):
+    with pytest.raises(SettingsError, match="is not tcp://host:port"):
         endpoint.connect("tcp://127.0.0.1:port", 5.0)
 
 

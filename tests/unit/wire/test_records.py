@@ -95,3 +95,26 @@ def test_an_event() -> None:
     found = event_record(Event(5, "a", 2, EventKind.LOG, NOW, msgspec.Raw(b'{"message":"m"}')))
     assert (found.offset, found.job, found.attempt, found.kind) == (5, "a", 2, "log")
     assert found.value() == {"message": "m"}
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (b'{"success": false}', True), (b'{"success":true}', False), (b'{"success":0}', False),
+        (b'{"a":{"success":false}}', False), (b'["success", false]', False), (b'"success"', False),
+        (b'{"success', False),
+    ],
+)  # fmt: skip
+def test_a_completed_job_may_say_that_it_did_not_go_well(output: bytes, said: bool) -> None:
+    assert job_record(job(state=State.COMPLETED, output=output)).unwell is said
+    assert not job_record(job(state=State.FAILED, output=output)).unwell
+
+
+def test_outside_nothing_is_told_of_the_inside() -> None:
+    found = job_record(job(state=State.FAILED, fault=Fault("E", "m", "canary")), node="canary", pid=4711)
+    assert (found.node, found.pid) == ("canary", 4711)
+    assert b"canary" not in msgspec.json.encode(records.outside(found))
+    line = event_record(Event(1, "a", 1, EventKind.LOG, NOW, msgspec.Raw(b'{"message":"m","traceback":"canary"}')))
+    assert records.event_outside(line).value() == {"message": "m"}
+    other = event_record(Event(1, "a", 1, EventKind.CHUNK, NOW, msgspec.Raw(b'{"traceback":"mine"}')))
+    assert records.event_outside(other) == other

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from stoker.model.errors import InvalidBuffer, ProtocolError
-from stoker.wire.transport import HIGH, Acceptor, Transport
+from stoker.wire.acceptor import Acceptor
+from stoker.wire.transport import HIGH, Transport
 
 
 class Heard:
@@ -182,7 +183,8 @@ def test_a_listener_makes_one_for_each_client(tmp_path: Path) -> None:
             made.append(Heard())
             return made[-1]
 
-        acceptor = Acceptor(asyncio.get_running_loop(), listener, make)
+        loop = asyncio.get_running_loop()
+        acceptor = Acceptor(loop, listener, lambda sock: Transport(loop, sock, make()))
         clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
         for number, client in enumerate(clients):
             client.connect(str(tmp_path / "socket"))

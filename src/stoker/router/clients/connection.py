@@ -18,6 +18,7 @@ from stoker.model.errors import InvalidBuffer, NotAllowed, ProtocolError, Stoker
 from stoker.router.clients.seat import Seat
 from stoker.router.house import House
 from stoker.router.methods import table
+from stoker.router.methods.acts import Asker
 from stoker.wire import endpoint, messages
 from stoker.wire.rights import BUFFERS_MAX, close_all
 from stoker.wire.transport import Transport
@@ -58,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._transport: Any = None
         self._role: str | None = None
         self._trusted = False
+        self._uid: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._seat: Seat | None = None
         self._writable = asyncio.Event()
@@ -67,7 +69,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         sock = transport.get_extra_info("socket")
-        uid = _peer(sock)
+        uid = self._uid = _peer(sock)
         self._trusted = uid is not None and uid in (os.geteuid(), 0)
         if uid is not None and not self._trusted:
             self._refuse(NotAllowed(f"this daemon belongs to another user than uid {uid}"))
@@ -223,7 +225,8 @@ class Connection(asyncio.Protocol):
                 # what is said afterwards comes after the answer
                 await self._seat.subscribe(call, functools.partial(self._reply, call.id))
                 return
-            value = await table.answer(self._house, self._role, call.method, call.params, call.wait, call.who)
+            asker = Asker(self._role, call.who, self._uid)
+            value = await table.answer(self._house, asker, call.method, call.params, call.wait)
             self._reply(call.id, value)
         except StokerError as error:
             self._reply(call.id, error)

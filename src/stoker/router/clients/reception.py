@@ -7,7 +7,8 @@ import socket
 
 from stoker.router.clients.connection import Connection
 from stoker.router.house import House
-from stoker.wire.transport import Acceptor
+from stoker.wire.acceptor import Acceptor, accept
+from stoker.wire.transport import Transport
 
 
 class Reception:
@@ -15,20 +16,22 @@ class Reception:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._servers: list[asyncio.Server | Acceptor] = []
+        self._servers: list[Acceptor] = []
         self._connections: set[Connection] = set()
 
     async def open(self, listeners: list[socket.socket]) -> None:
         """Listen from now on."""
         loop = asyncio.get_running_loop()
         for listener in listeners:
-            listener.setblocking(False)
-            self._servers.append(await self._serve(loop, listener))
+            self._servers.append(self._serve(loop, listener))
 
-    async def _serve(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> asyncio.Server | Acceptor:
+    def _serve(self, loop: asyncio.AbstractEventLoop, listener: socket.socket) -> Acceptor:
         if listener.family == socket.AF_UNIX:
-            return Acceptor(loop, listener, lambda: Connection(self._house, self))
-        return await loop.create_server(lambda: Connection(self._house, self), sock=listener)
+            return Acceptor(loop, listener, lambda sock: Transport(loop, sock, self._connection()))
+        return accept(loop, listener, self._connection)
+
+    def _connection(self) -> Connection:
+        return Connection(self._house, self)
 
     def welcome(self, connection: Connection) -> bool:
         """Let a client in if there is room."""

@@ -294,6 +294,4 @@ class Dispatcher:
         return sum(1 for worker in self._residents() if worker.product == product)
 
     def _residents(self) -> Iterator[Resident]:
-        for worker in self._pool.workers:
-            if isinstance(worker, Resident) and worker.takes and not worker.single:
-                yield worker
+        return (worker for worker in self._pool.residents if worker.takes and not worker.single)

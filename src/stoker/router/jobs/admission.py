@@ -29,7 +29,7 @@ class Admission:
         """Raises a RequestError that says what to change."""
         spec = self.spec(request.command)
         if role not in spec.callers and role != "job":
-            raise NotAllowed(f"{spec.name} may be called by {' and '.join(spec.callers)}, not by {role}")
+            raise NotAllowed(spec.closed_to(role))
         request.check_size(self._settings().max_input)
         if request.checked != spec.fingerprint:
             self._check(spec, bytes(request.input))

@@ -151,7 +151,8 @@ class Claimer:
             return [Portion(quotas, room)]
         self._more = True
         hungry = [quota for quota in quotas if quota.command.partition(".")[0] not in self._sated]
-        return pools_share.portions(hungry, room, self._settings().consumers_max, self._pool.by_product, pools)
+        slots, held = self._settings().consumers_max, self._pool.consumers.by_product
+        return pools_share.portions(hungry, room, slots, held, pools)
 
     def _quotas(self, names: Iterable[str]) -> dict[str, list[Quota]]:
         """What could start now, by the lane it takes; the commands of one lane share its room."""

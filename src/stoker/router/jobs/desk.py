@@ -25,7 +25,7 @@ from stoker.model.clock import Clock
 from stoker.model.command import CommandSpec
 from stoker.model.errors import StoreError
 from stoker.model.event import EventKind, NewEvent
-from stoker.model.job import Claimed, Progress
+from stoker.model.job import Claimed, Job, Progress
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Returned, Snoozed
 from stoker.model.product import unknown
 from stoker.router.jobs.attempt import Attempt, End
@@ -36,7 +36,7 @@ from stoker.router.pools.pool import Pool
 from stoker.router.stats.tally import Tally
 from stoker.settings import Current
 from stoker.store.base import Held, Report, Store
-from stoker.wire.frames import Ask, Ended, Progressed, Said
+from stoker.wire.frames import Ask, Checked, Ended, Progressed, Said
 
 log = structlog.get_logger(role="consumer")
 
@@ -77,6 +77,8 @@ class Desk:
         self.pool: Pool | None = None
         self.gate: Callable[[Claimed, CommandSpec], int | Outcome] = lambda _job, _spec: 0
         """Whether a job that asks for a role, or a hook, may begin: the term of its role, or what becomes of it."""
+        self.on_checked: Callable[[Claimed, Checked], None] = lambda _job, _frame: None
+        """A job checks in or out of a monitor."""
 
     @property
     def busy(self) -> bool:
@@ -86,6 +88,11 @@ class Desk:
     @property
     def attempts(self) -> list[Attempt]:
         return list(self._attempts.values())
+
+    def pid(self, job: Job) -> int | None:
+        """The process of a job that runs here."""
+        attempt = self._by_job.get(job.id)
+        return None if attempt is None or attempt.place is None else attempt.place.pid
 
     def holds(self, job: Claimed) -> bool:
         """Whether this very attempt runs here, or its end is being written; its lease may have run out meanwhile (the
@@ -195,6 +202,8 @@ class Desk:
                 case Progressed():
                     attempt.progress = Progress(frame.percent, frame.message, frame.step)
                     attempt.say(EventKind.PROGRESS, self._clock.wall(), msgspec.json.encode(attempt.progress))
+                case Checked():
+                    self.on_checked(attempt.job, frame)
                 case Ask():
                     self._on_ask(attempt, frame)
         if ends:

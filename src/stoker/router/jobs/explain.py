@@ -18,7 +18,9 @@ SHOWN = 3
 
 
 async def why(job: Job, store: Store, pool: Pool, claimer: Claimer) -> str | None:
-    """What a new job waits for; None for a job that does not wait."""
+    """What a new job waits for, and what is the matter with the worker of one that runs; else None."""
+    if job.state == "running":
+        return pool.silence(job.id)
     if job.state != "new":
         return None
     if job.waits is Waits.TIME:
@@ -85,10 +87,22 @@ def slots(pool: Pool, spec: CommandSpec) -> str:
     """How full it is, and who holds the slots longest."""
     lane = pool.lanes.of(spec)
     holders = [a for a in pool.running if pool.lanes.of(a.spec) == lane]
-    names = ", ".join(f"{a.job.command} {a.job.id}" for a in sorted(holders, key=lambda a: a.born)[:SHOWN])
+    longest = sorted(holders, key=lambda a: a.born)[:SHOWN]
+    names = ", ".join(f"{a.job.command} {a.job.id}" for a in longest)
     isolation = spec.isolated(pool.default)
     kind = "slots" if lane == FORK else f"{isolation} slots" if lane in SHARED.values() else f"slots of the pool {lane}"
-    return f"all {len(holders)} {kind} are busy (longest: {names})"
+    silence = "".join(f"; {told}" for told in dict.fromkeys(pool.silence(a.job.id) for a in longest) if told)
+    return f"all {len(holders)} {kind} are busy (longest: {names}){silence}"
+
+
+def is_for_us(command: str, store: Store, pool: Pool, claimer: Claimer) -> bool:
+    """Whether a ready job of this command would begin here if there were room; what is paused, disabled, or for another
+    node to do waits with good reason."""
+    spec = pool.commands.get(command)
+    if spec is None:
+        return not store.shared
+    held_back = claimer.is_paused(command) or claimer.missing(spec) or not claimer.holds(spec.role)
+    return pool.lanes.pools[spec.product].enabled and not held_back
 
 
 def idle_reason(pool: Pool, claimer: Claimer, commands: Mapping[str, CommandSpec]) -> str | None:

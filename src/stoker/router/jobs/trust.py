@@ -19,6 +19,9 @@ from stoker.settings import Current
 
 MARGIN = 1 / 6
 """Part of a lease that is left to end what runs here before another node may start it."""
+FAREWELL = 3.0
+"""Seconds the store has to hear that this node leaves. What it does not hear runs out by itself; a service manager that
+waits for us kills."""
 
 
 class Trust(NamedTuple):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from stoker import failpoint
 from stoker.model import ids
+from stoker.model.audience import user_name
 from stoker.model.errors import JobCancelled, JobFailed, PayloadTooLarge
 from stoker.model.job import Job, State, Submission, Submitted
 from stoker.model.request import Request
@@ -18,7 +20,7 @@ from stoker.router.methods.scope import own_request
 from stoker.router.push.pulse import JOBS
 from stoker.store.base import Filter
 from stoker.wire.messages import Offset, Who
-from stoker.wire.records import EventRecord, JobRecord, event_record, job_record
+from stoker.wire.records import EventRecord, JobRecord, event_outside, event_record, job_record, outside
 
 MANY_MAX = 10_000
 """Jobs in one bulk submission at most."""
@@ -47,10 +49,15 @@ class Listing(msgspec.Struct, forbid_unknown_fields=True):
     status: State | None = None
     command: str | None = None
     product: str | None = None
-    user: str | None = None
+    user: str | int | None = None
     tag: str | None = None
     before: str | None = None
     limit: int = 10
+
+    @property
+    def whom(self) -> str | None:
+        """The user's id as text."""
+        return None if self.user is None else user_name(self.user)
 
 
 class Events(msgspec.Struct, forbid_unknown_fields=True):
@@ -117,9 +124,24 @@ async def job(house: House, _role: str, params: One) -> JobRecord:
 
 
 async def record(house: House, found: Job) -> JobRecord:
-    spec = house.pool.commands.get(found.command)
     reason = await why(found, house.store, house.pool, house.claimer)
-    return job_record(found, secret=spec.secret if spec else (), why=reason)
+    return _record(house, found, await _nodes(house, [found]), reason)
+
+
+def _record(house: House, found: Job, nodes: Mapping[str, str], reason: str | None = None) -> JobRecord:
+    spec = house.pool.commands.get(found.command)
+    return job_record(
+        found, secret=spec.secret if spec else (), why=reason, node=nodes.get(found.owner or ""),
+        pid=house.desk.pid(found),
+    )  # fmt: skip
+
+
+async def _nodes(house: House, found: Sequence[Job]) -> Mapping[str, str]:
+    """The names of the nodes that run these, by their boots."""
+    owners = {job.owner for job in found if job.state is State.RUNNING}
+    if owners <= {house.boot}:
+        return {house.boot: house.settings().node}
+    return {node.boot: node.name for node in await house.store.nodes()}
 
 
 async def jobs(house: House, _role: str, params: Listing) -> list[JobRecord]:
@@ -130,14 +152,14 @@ async def jobs(house: House, _role: str, params: Listing) -> list[JobRecord]:
             state=params.status,
             command=params.command,
             product=params.product,
-            user=params.user,
+            user=params.whom,
             tag=params.tag,
             before=before,
             limit=params.limit,
         )
     )
-    commands = house.pool.commands
-    return [job_record(j, secret=commands[j.command].secret if j.command in commands else ()) for j in found]
+    nodes = await _nodes(house, found)
+    return [_record(house, job, nodes) for job in found]
 
 
 async def wait(house: House, _role: str, params: Wait) -> JobRecord:
@@ -154,6 +176,16 @@ async def events(house: House, _role: str, params: Events) -> list[EventRecord]:
     """What a job said after a cursor."""
     found = await house.store.events(ids.job_id(params.job), params.after, params.limit)
     return [event_record(event) for event in found]
+
+
+def listed_outside(found: list[JobRecord]) -> list[JobRecord]:
+    """What somebody who does not see everything is told of their jobs."""
+    return [outside(one) for one in found]
+
+
+def events_outside(found: list[EventRecord]) -> list[EventRecord]:
+    """The same of what those said."""
+    return [event_outside(one) for one in found]
 
 
 async def cancel(house: House, _role: str, params: Cancel) -> JobRecord:

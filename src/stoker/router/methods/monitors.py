@@ -7,16 +7,15 @@ import msgspec
 
 from stoker.model import alert as alerts
 from stoker.model import monitor
-from stoker.model.errors import NotAllowed, RequestError
+from stoker.model.errors import RequestError
 from stoker.model.job import Submission, Submitted
 from stoker.model.request import Request, resolve
 from stoker.model.schedule import Entry
 from stoker.model.schedule_keys import Kind
 from stoker.model.slot import Fate, Tick
 from stoker.router.house import House
-from stoker.router.schedules.monitors import Watch
+from stoker.router.schedules.monitors import BATCH, Watch
 from stoker.schedule.owed import owed
-from stoker.wire.messages import Who
 from stoker.wire.monitors import CalendarRecord, MonitorRecord
 from stoker.wire.records import iso, moment
 
@@ -49,8 +48,8 @@ async def monitors(house: House, _role: str, params: Watched) -> list[MonitorRec
     """The health of every schedule whose name contains a text."""
     chosen = [one for one in house.schedules.ticker.entries.values() if params.contains.lower() in one.name.lower()]
     found: list[Watch] = []
-    for start in range(0, len(chosen), 50):
-        found += await house.monitors.watch(chosen[start : start + 50])
+    for start in range(0, len(chosen), BATCH):
+        found += await house.monitors.watch(chosen[start : start + BATCH])
     return [_record(house, one) for one in found]
 
 
@@ -98,13 +97,6 @@ async def heartbeat(house: House, _role: str, params: Heartbeat) -> Submitted:
     *_, answer = await house.store.schedules.decide(ticks, house.settings().node)
     house.claimer.wake({submission.command})
     return Submitted(answer.job or submission.id, answer.fate is Fate.FIRED)
-
-
-async def trusted(_house: House, who: Who | None, params: Heartbeat) -> Heartbeat:
-    """Through the bridge only with the token of that name, which it has checked, or by who may do everything."""
-    if who is not None and not who.all:
-        raise NotAllowed("a heartbeat is not for browsers; it has an address and a token of its own")
-    return params
 
 
 def _beat(house: House, entry: Entry, params: Heartbeat, slot: float) -> Submission:

@@ -54,6 +54,6 @@ def records(house: House, infos: Mapping[int | None, WorkerInfo] = NOTHING) -> l
     found = []
     for product, spec in sorted(house.pool.lanes.pools.items()):
         plain = {**msgspec.to_builtins(spec), **idle, "why": None if spec.enabled else "disabled"}
-        found.append({**shown.get(product, plain), "consumers": house.pool.by_product[product]})
+        found.append({**shown.get(product, plain), "consumers": house.pool.consumers.by_product[product]})
     shared = [pool_record(residents, infos) for residents in house.pool.pools if not residents.spec.product]
     return [*found, *({**record, "consumers": 0} for record in shared)]

@@ -10,13 +10,11 @@ from stoker.model.errors import RequestError, UnknownJob
 from stoker.model.job import Job, Submitted
 from stoker.model.schedule import Entry
 from stoker.model.schedule_keys import Kind, Overlap
-from stoker.model.slot import Slot, Standing
+from stoker.model.slot import Standing
 from stoker.router.house import House
 from stoker.wire.records import iso, moment
 from stoker.wire.schedules import ScheduleRecord, SchedulesRecord, SlotRecord, schedule_record, slot_record
 
-NEWEST = 1000
-"""Decided slots that are looked through for the newest of each schedule."""
 MANY = 1000
 PROBLEMS = 50
 
@@ -48,10 +46,7 @@ async def schedules(house: House, _role: str, params: Listed) -> SchedulesRecord
     words = params.contains.lower()
     known = {**ours.book.entries, **ours.ticker.entries}
     chosen = [entry for entry in known.values() if words in entry.name.lower()][: max(1, min(params.limit, 10 * MANY))]
-    newest: dict[str, Slot] = {}
-    for slot in await house.store.schedules.slots(None, None, NEWEST):
-        newest.setdefault(slot.line.name, slot)
-    found = await _records(house, chosen, newest)
+    found = await _records(house, chosen)
     problems = [str(problem) for problem in ours.problems[:PROBLEMS]]
     return SchedulesRecord(env=settings.env, by=settings.by, problems=problems, schedules=found)
 
@@ -75,6 +70,8 @@ async def schedule_why(house: House, _role: str, params: OneSchedule) -> list[st
     record = schedule_record(entry, house.store.now(), standing=standing)
     if record.next is not None:
         found.append(f"next at {record.next}, by {entry.schedule!r} in {entry.tz}")
+    if entry.at_start:
+        found.append("it is due at each start of a daemon that ticks it")
     for slot in newest:
         reason = f": {slot.reason}" if slot.reason else ""
         found.append(f"the slot {iso(slot.slot)} was {slot.fate} by {slot.decider}{reason}")
@@ -96,14 +93,14 @@ async def schedule_pause(house: House, _role: str, params: OneSchedule) -> Sched
     entry = house.schedules.entry(params.name)
     if not await house.store.schedules.pause(entry.name):
         raise RequestError(f"{entry.name!r} was never ticked by a daemon, so there is nothing to pause")
-    return (await _records(house, [entry], {}))[0]
+    return (await _records(house, [entry]))[0]
 
 
 async def schedule_resume(house: House, _role: str, params: OneSchedule) -> ScheduleRecord:
     """Fire again; what passed meanwhile is not caught up."""
     entry = house.schedules.entry(params.name)
     await house.store.schedules.resume(entry.name)
-    return (await _records(house, [entry], {}))[0]
+    return (await _records(house, [entry]))[0]
 
 
 async def schedule_slots(house: House, _role: str, params: Slots) -> list[SlotRecord]:
@@ -129,13 +126,17 @@ async def _job(house: House, id: str | None) -> Job | None:
         return None
 
 
-async def _records(house: House, chosen: Sequence[Entry], newest: dict[str, Slot]) -> list[ScheduleRecord]:
+async def _records(house: House, chosen: Sequence[Entry]) -> list[ScheduleRecord]:
     ticker, now = house.schedules.ticker, house.store.now()
-    standings = await house.store.schedules.standings([ticker.line(entry) for entry in chosen])
+    lines = [ticker.line(entry) for entry in chosen]
+    standings = await house.store.schedules.standings(lines)
+    newest = await house.store.schedules.runs([(line, 1) for line in lines])
     return [
-        schedule_record(entry, now, here=ticker.ticks(entry), standing=standing, newest=newest.get(entry.name))
-        for entry, standing in zip(chosen, standings, strict=True)
-    ]
+        schedule_record(
+            entry, now, here=ticker.ticks(entry), standing=standing, newest=runs[0].slot if runs else None
+        )
+        for entry, standing, runs in zip(chosen, standings, newest, strict=True)
+    ]  # fmt: skip
 
 
 async def _obstacles(house: House, entry: Entry, standing: Standing | None) -> list[str]:
@@ -164,7 +165,7 @@ async def _overlap(house: House, entry: Entry, standing: Standing | None) -> lis
         return [f"its last job {last.id} is {last.state}" + (f": {last.fault}" if last.fault else "")]
     meanwhile = {
         Overlap.SKIP: "slots are skipped until it has ended",
-        Overlap.QUEUE: "the next one waits for it",
+        Overlap.QUEUE: f"the next ones wait for it, {entry.waiting} at most",
         Overlap.REPLACE: "the next slot cancels it",
     }
     return [f"its job {last.id} is {last.state}; {meanwhile[entry.overlap]}"]

@@ -16,10 +16,12 @@ REFERENCE = "#/components/schemas/{name}"
 
 
 class Described(msgspec.Struct, frozen=True):
-    """One method: what it does, and its parameters as JSON Schema."""
+    """One method: what it does, its parameters as JSON Schema, and the levels of people that the bridge may call it
+    for."""
 
     doc: str
     params: dict[str, Any]
+    levels: tuple[str, ...]
 
 
 class Schemas(msgspec.Struct, frozen=True):
@@ -29,14 +31,14 @@ class Schemas(msgspec.Struct, frozen=True):
     schemas: dict[str, Any]
 
 
-def described(methods: Mapping[str, tuple[type[Any], Any]]) -> Schemas:
-    """From the type of the parameters of each method, and the function that carries it out."""
+def described(methods: Mapping[str, tuple[type[Any], Any, tuple[str, ...]]]) -> Schemas:
+    """From the type of the parameters of each method, the function that carries it out, and the levels."""
     known: dict[type[Any], Any] = {}
-    kinds = [_plain(params, known) for params, _ in methods.values()]
+    kinds = [_plain(params, known) for params, _, _ in methods.values()]
     found, components = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
     told = {
-        name: Described(inspect.cleandoc(run.__doc__ or ""), schema)
-        for (name, (_, run)), schema in zip(methods.items(), found, strict=True)
+        name: Described(inspect.cleandoc(run.__doc__ or ""), schema, levels)
+        for (name, (_, run, levels)), schema in zip(methods.items(), found, strict=True)
     }
     return Schemas(told, components)
 

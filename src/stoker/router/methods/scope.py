@@ -37,7 +37,7 @@ async def own_request(_house: House, who: Who | None, request: Request) -> Reque
         return request
     if request.user is None:
         return msgspec.structs.replace(request, user=who.user)
-    if request.user != who.user and not who.all:
+    if request.whom != who.user and not who.all:
         raise NotAllowed("a job can be submitted for oneself only")
     return request
 
@@ -53,7 +53,7 @@ async def own_retry(house: House, who: Who | None, params: Any) -> Any:
     found = await seen(house, who, params.job)
     spec = house.pool.commands.get(found.command)
     if spec is not None and "web" not in spec.callers and who is not None and not who.all:
-        raise NotAllowed(f"{spec.name} may be called by {' and '.join(spec.callers)}, not by web")
+        raise NotAllowed(spec.closed_to("web"))
     return params
 
 
@@ -62,7 +62,7 @@ async def own_listing(house: House, who: Who | None, params: Any) -> Any:
     if named(who).all:
         return params
     user = named(who).user
-    if params.user not in (None, user):
+    if params.whom not in (None, user):
         raise NotAllowed("one's own jobs can be listed only")
     if params.before is not None:
         await seen(house, who, params.before)

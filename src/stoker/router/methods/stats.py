@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from stoker.model.errors import RequestError
-from stoker.model.stats import CommandInfo, JobsInfo, PoolInfo, Sample, SystemInfo, WorkerInfo
+from stoker.model.stats import CommandInfo, FleetWorker, JobsInfo, PoolInfo, Sample, SystemInfo, WorkerInfo
 from stoker.router.house import House
 from stoker.router.stats.meter import Stored, command_infos, unpacked
-from stoker.router.stats.sampler import FINE_KEPT
+from stoker.router.stats.sampler import FINE_KEPT, TOLD_EVERY
 from stoker.store.stats import PAGE_MAX, Period
 from stoker.wire.records import iso
 
 HOUR = 3600.0
+LOOK_BACK = 4 * TOLD_EVERY
+"""Seconds that are looked back for what other nodes said of their workers."""
 LIMIT = 1000
 
 
@@ -23,6 +26,10 @@ class History(msgspec.Struct, forbid_unknown_fields=True):
     node: str | None = None
     coarse: bool | None = None
     limit: int = LIMIT
+
+
+class Pings(msgspec.Struct, forbid_unknown_fields=True):
+    all: bool = False
 
 
 class PeriodRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,9 +70,24 @@ async def system_info(house: House, _role: str, _params: Any) -> SystemInfo:
     return await house.sampler.system()
 
 
-async def worker_pings(house: House, _role: str, _params: Any) -> list[WorkerInfo]:
-    """Every live worker as it is now; each that stays is asked, also in the middle of a job."""
-    return await house.sampler.workers()
+async def worker_pings(house: House, _role: str, params: Pings) -> Sequence[WorkerInfo]:
+    """Every live worker as it is now; each that stays is asked, also in the middle of a job. ``all``: and those of the
+    other nodes, as they were when their nodes looked at them last."""
+    here = await house.sampler.workers()
+    if not params.all:
+        return here
+    mine = _of_fleet(here, house.settings().node, house.boot, 0.0)
+    now, alive = house.store.now(), {node.boot for node in await house.store.nodes() if node.alive}
+    last: dict[str, list[FleetWorker]] = {}
+    for period in await house.store.stats.since(now - LOOK_BACK, coarse=False):
+        if period.boot in alive - {house.boot} and (stored := _stored(period)) and stored.workers is not None:
+            last[period.boot] = _of_fleet(stored.workers, period.node, period.boot, max(0.0, now - period.at))
+    others = [worker for found in last.values() for worker in found]
+    return sorted([*mine, *others], key=lambda one: (one.node, one.boot, one.pid))
+
+
+def _of_fleet(workers: list[WorkerInfo], node: str, boot: str, ago: float) -> list[FleetWorker]:
+    return [FleetWorker(**msgspec.structs.asdict(one), node=node, boot=boot, seen_ago=round(ago, 1)) for one in workers]
 
 
 async def sys_stats(house: House, _role: str, _params: Any) -> Sample:
@@ -89,10 +111,12 @@ async def stats_history(house: House, _role: str, params: History) -> list[Perio
 
 def _record(period: Period) -> PeriodRecord | None:
     """None for one that another version wrote otherwise."""
+    stored = _stored(period)
+    if stored is None:
+        return None
     try:
-        stored = msgspec.json.decode(period.data, type=Stored)
         commands = {name: unpacked(tally) for name, tally in stored.commands.items()}
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
     return PeriodRecord(
         at=iso(period.at),
@@ -104,3 +128,11 @@ def _record(period: Period) -> PeriodRecord | None:
         pools=stored.pools,
         commands=command_infos(commands, period.seconds),
     )
+
+
+def _stored(period: Period) -> Stored | None:
+    """None for one that another version wrote otherwise."""
+    try:
+        return msgspec.json.decode(period.data, type=Stored)
+    except msgspec.MsgspecError:
+        return None

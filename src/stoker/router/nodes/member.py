@@ -22,7 +22,7 @@ from stoker.model.node import Beat
 from stoker.router.jobs.audience import Audience
 from stoker.router.jobs.claimer import Claimer
 from stoker.router.jobs.desk import Desk
-from stoker.router.jobs.trust import asked_now
+from stoker.router.jobs.trust import FAREWELL, asked_now
 from stoker.settings import Current
 from stoker.store.base import Store, Wake
 
@@ -105,9 +105,10 @@ class Member:
     async def leave(self) -> None:
         """Go off the roster, if that can be said."""
         try:
-            await self._store.leave(self._boot)
-        except StoreError as error:
-            log.warning("cannot leave the roster; that will be noticed by itself", error=error.message)
+            async with asyncio.timeout(FAREWELL):
+                await self._store.leave(self._boot)
+        except (StoreError, TimeoutError) as error:
+            log.warning("cannot leave the roster; that will be noticed by itself", error=str(error) or "no answer")
 
     def _woken(self, wake: Wake) -> None:
         """Another daemon, or SQL, changed the store."""

@@ -30,7 +30,7 @@ from stoker.model.outcome import Outcome, Returned
 from stoker.model.role import Candidate, Holding, Peer, Role, Rules, View, can_move, plan
 from stoker.router.jobs.claimer import Claimer
 from stoker.router.jobs.desk import Desk
-from stoker.router.jobs.trust import MARGIN
+from stoker.router.jobs.trust import FAREWELL, MARGIN
 from stoker.router.nodes.held import Holdings
 from stoker.router.nodes.hooks import Hooks, outdated
 from stoker.settings import Current
@@ -42,6 +42,8 @@ log = structlog.get_logger(role="router")
 
 LOOKS = 3
 """Looks, and so renewals, in the time of one lease, at least."""
+RARELY = 60.0
+"""Most seconds between two looks, however long the lease (T35: the heartbeat of each minute)."""
 AGAIN = 1.0
 """Most seconds until what the store could not answer is asked again."""
 SOON = 0.05
@@ -154,10 +156,11 @@ class Roles:
         self._held.close()
         try:
             if self._there and not comes_back:
-                await self._say_lost(self._held.drop(self._held.terms))
-                await self._store.roles.leave(self._boot)
-        except StoreError as error:
-            log.warning("cannot give roles back; they run out by themselves", error=error.message)
+                async with asyncio.timeout(FAREWELL):
+                    await self._say_lost(self._held.drop(self._held.terms))
+                    await self._store.roles.leave(self._boot)
+        except (StoreError, TimeoutError) as error:
+            log.warning("cannot give roles back; they run out by themselves", error=str(error) or "no answer")
         if self._opens:
             await self._store.close()
 
@@ -185,7 +188,9 @@ class Roles:
             return await self.look()
         except StoreError as error:
             log.error("cannot look after roles; trying again", error=error.message)
-            return min(AGAIN, self._lease / LOOKS)
+        except Exception:
+            log.exception("looking after roles failed by our own fault; trying again")
+        return min(AGAIN, self._lease / LOOKS)
 
     async def look(self) -> float:
         """Renew, reap, give back and claim; the seconds until the next time. Raises a StoreError."""
@@ -248,18 +253,15 @@ class Roles:
 
     async def _reap(self, view: View) -> None:
         """Say that a silent node is dead, and only then forget it: who dies in between leaves it to the next."""
-        for peer in self._others(view):
+        for peer in view.others(self._boot):
             if not (self.alone or peer.boot in self._dead) and peer.silent(view.now):
                 await self._bury(peer, [role for role in view.roles if role.owner == peer.boot])
 
     async def _forget(self, view: View) -> None:
         """Earlier starts of this very node are no dead ones; what they held was taken over by now, or is free."""
-        for peer in self._others(view):
+        for peer in view.others(self._boot):
             if self.alone or peer.boot in self._dead:
                 await self._store.roles.leave(peer.boot)
-
-    def _others(self, view: View) -> list[Peer]:
-        return [peer for peer in view.peers if peer.boot != self._boot]
 
     async def _bury(self, peer: Peer, held: list[Role]) -> None:
         names = [role.name for role in held]
@@ -274,11 +276,8 @@ class Roles:
         """Until the next look: early enough to renew, and when somebody's time is over."""
         if self.alone:
             return math.inf  # nobody else can come
-        regular = self._lease / LOOKS * random.uniform(0.5, 1.0)
-        ends = [role.until for role in view.roles if role.owner not in (None, self._boot)]
-        ends += [peer.seen + peer.reap_after for peer in self._others(view)]
-        first = min((end for end in ends if end >= view.now), default=math.inf) - view.now
-        return max(SOON, min(regular, first + SOON + random.uniform(0.0, regular / 10)))
+        regular = min(self._lease / LOOKS, RARELY) * random.uniform(0.5, 1.0)
+        return max(SOON, min(regular, view.soonest(self._boot) + SOON + random.uniform(0.0, regular / 10)))
 
     # ── losing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from stoker.model.command import CommandSpec, Isolation
+from stoker.model.errors import AppError
 from stoker.model.pool import RESIDENT, PoolSpec, changed
 from stoker.settings import Current
 from stoker.wire.frames import Announce
@@ -43,14 +44,18 @@ class Lanes:
     def read(self, announce: Announce) -> None:
         """Take over what the code says, then the files, then who changed it since the start."""
         self._announced = announce
+        self.pools = self.ahead(announce)
+        for product in sorted(self._settings().products.keys() - self.pools.keys()):
+            log.warning("the settings name a product that no application registers", product=product)
+        self._place(announce)
+
+    def ahead(self, announce: Announce) -> dict[str, PoolSpec]:
+        """Every product's pool as :meth:`read` would find it. Raises :class:`AppError` for what makes no sense."""
         found = {spec.product: spec for spec in announce.pools}
         for command in announce.commands:
             found.setdefault(command.product, PoolSpec(product=command.product))
         files = self._settings().products
-        for product in sorted(files.keys() - found.keys()):
-            log.warning("the settings name a product that no application registers", product=product)
-        self.pools = {product: self._merged(spec, files.get(product, {})) for product, spec in found.items()}
-        self._place(announce)
+        return {product: self._merged(spec, files.get(product, {}), announce) for product, spec in found.items()}
 
     def change(self, product: str, given: Mapping[str, Any]) -> PoolSpec:
         """Change a pool until the next start. Raises ValueError."""
@@ -84,13 +89,15 @@ class Lanes:
         isolation = command.isolated(self.default)
         return PoolSpec(product="", isolation=isolation, max_workers=1, shrink_after=float("inf"))
 
-    def _merged(self, spec: PoolSpec, file: Mapping[str, Any]) -> PoolSpec:
-        assert self._announced is not None
-        asks = any(c.product == spec.product and c.isolation is Isolation.PROCESS for c in self._announced.commands)
+    def _merged(self, spec: PoolSpec, file: Mapping[str, Any], announce: Announce) -> PoolSpec:
+        asks = any(c.product == spec.product and c.isolation is Isolation.PROCESS for c in announce.commands)
         if asks and not _has_workers(spec) and "workers" not in file:
             spec = msgspec.structs.replace(spec, workers=1)
-        for told in (file, self._told.get(spec.product, {})):
-            spec = changed(spec, told)
+        try:
+            for told in (file, self._told.get(spec.product, {})):
+                spec = changed(spec, told)
+        except ValueError as error:
+            raise AppError(f"product {spec.product}: {error}") from None
         return spec
 
     def _placed(self, spec: CommandSpec) -> CommandSpec:

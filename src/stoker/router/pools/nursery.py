@@ -33,20 +33,27 @@ class Nursery:
         self._unburied: set[Zygote] = set()
         self._burials: set[asyncio.Task[None]] = set()
         self._leaving = False
+        self._one_at_a_time = asyncio.Lock()
 
     async def new(self) -> None:
         """Fork from now on from a zygote that has loaded the application anew; the one before ends when its jobs have.
 
         Raises :class:`AppError` when the application cannot be loaded: then the one before stays.
         """
+        async with self._one_at_a_time:
+            await self._new()
+
+    async def _new(self) -> None:
         zygote = Zygote(self._settings(), self._said, self._gone)
         self._living.add(zygote)
         self._unburied.add(zygote)
         try:
             announce = await zygote.start()
+            await self._pool.prepare(zygote, announce)
         except BaseException:
             zygote.stop()
             self._living.discard(zygote)
+            self._pool.lost(zygote)
             await zygote.gone()
             self._unburied.discard(zygote)
             raise
@@ -88,15 +95,16 @@ class Nursery:
         status = await zygote.gone()
         self._unburied.discard(zygote)
         await self._clear_away()
-        if zygote.retiring or self._leaving:
+        if zygote.retiring or self._leaving or self._pool.zygote is not None:
             return
-        log.error("the zygote died; starting another", pid=zygote.pid, status=status)
+        log.error("the zygote died; starting another", pid=zygote.pid, how=process.ending(status))
         for number in range(1_000_000):
             await asyncio.sleep(PAUSES[min(number, len(PAUSES) - 1)])
-            if self._pool.zygote is not None or self._leaving:
-                return
             try:
-                await self.new()
+                async with self._one_at_a_time:
+                    if self._pool.zygote is not None or self._leaving:
+                        return
+                    await self._new()
             except AppError as error:
                 log.error("the application cannot be loaded", error=error.message)
 

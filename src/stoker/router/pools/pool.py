@@ -1,18 +1,14 @@
 """The slots of this machine: which processes there are, and which job goes to which.
 
-    fork       a consumer for each job, forked ahead: while one runs its job, the next is already there
-    residents  workers that stay, of one product (:class:`Residents`), or those that all other products share
-    inline     the zygote itself
-
-At most ``consumers_max`` consumers run jobs at one time; a job claimed for a slot whose last process has not quite gone
-waits here for that moment.
+fork       a consumer for each job (:class:`Consumers`)
+residents  workers that stay, of one product (:class:`Residents`), or those that all other products share
+inline     the zygote itself
 """
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -22,13 +18,16 @@ from stoker.model.command import CommandSpec, Isolation
 from stoker.model.outcome import Blame, Fault, Lost, Outcome, Returned
 from stoker.model.pool import PoolSpec
 from stoker.router.jobs.attempt import Attempt, End
+from stoker.router.pools.consumers import Consumers
+from stoker.router.pools.crew import Crew
 from stoker.router.pools.lanes import Lanes
 from stoker.router.pools.resident import Resident, Turn
 from stoker.router.pools.residents import Residents
-from stoker.router.pools.workers import Consumer, Inline, Worker, cause
+from stoker.router.pools.succession import Succession
+from stoker.router.pools.workers import Consumer, Inline, Worker
 from stoker.router.pools.zygotes import Zygote
 from stoker.settings import Current
-from stoker.wire.frames import Announce, Born, Died, Fork, Unborn
+from stoker.wire.frames import Announce
 
 log = structlog.get_logger(role="zygote")
 
@@ -48,25 +47,15 @@ class Pool:
         on_room: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._clock = clock
-        self._on_frames = on_frames
         self._on_lost = on_lost
         self._on_room = on_room
-        self._numbers = itertools.count(1)
         self._zygote: Zygote | None = None
-        self._workers: dict[int, Worker] = {}
-        self._spares: deque[Consumer] = deque()
-        self._waiting: deque[Attempt] = deque()
+        self._coming: Succession | None = None
         self._inline: dict[int, Attempt] = {}
-        self._occupied = 0
-        """Consumers that got a job and are not reaped yet."""
         self._residents: dict[str, Residents] = {}
-        self._homes: dict[int, Residents] = {}
-        """The residents that a worker is one of; also those of a zygote that retires."""
-        self.by_product: Counter[str] = Counter()
-        """Attempts in consumers, or on their way there."""
         self.lanes = Lanes(settings)
-        self.fork_refused: str | None = None
+        self.consumers = Consumers(settings, self._fork_consumer, self._ahead, on_lost, on_room)
+        self._crew = Crew(clock, on_frames, lambda zygote: zygote in (self._zygote, self._heir))
         self.started = 0
         self.first: Callable[[str], None] = lambda product: None
         """Called with a product whose workers may have room, before its jobs get it."""
@@ -80,6 +69,11 @@ class Pool:
         return self.lanes.default
 
     @property
+    def fork_refused(self) -> str | None:
+        """Why no process can be made, if that is so."""
+        return None if self._zygote is None else self._zygote.refused
+
+    @property
     def ready(self) -> bool:
         return self._zygote is not None and self.fork_refused is None
 
@@ -87,24 +81,43 @@ class Pool:
     def zygote(self) -> Zygote | None:
         return self._zygote
 
+    @property
+    def _heir(self) -> Zygote | None:
+        return None if self._coming is None else self._coming.zygote
+
+    async def prepare(self, zygote: Zygote, announce: Announce) -> None:
+        """Have the workers made that a zygote's application asks for, while those before go on; until each pool whose
+        workers live has a new one that takes jobs, or one that could not start. Raises :class:`AppError`."""
+        pools = [spec for spec in self.lanes.ahead(announce).values() if spec.most]
+        coming = {spec.product: self._make_residents(spec, zygote) for spec in pools}
+        working = {product for product in coming if (old := self._residents.get(product)) is not None and old.live}
+        for product, residents in coming.items():
+            residents.keep(1 if product in working else 0)
+        self._coming = Succession(zygote, coming, [coming[product] for product in working])
+        if self._coming.waits_for:
+            log.info("loaded anew; the workers before go on until these are ready", pools=self._coming.waits_for)
+        await self._coming.ready()
+
     def adopt(self, zygote: Zygote, announce: Announce) -> None:
-        """Fork from this zygote from now on; what the one before still runs, it finishes."""
+        """Fork from this zygote from now on, and give jobs to the workers that :meth:`prepare` made; what those before
+        still run, they finish."""
         before, self._zygote = self._zygote, zygote
-        self.fork_refused = None
-        for worker in self._spares:
-            worker.release()
-        self._spares.clear()
+        coming, self._coming = self._coming, None
+        old, self._residents = self._residents, {} if coming is None else coming.residents
+        self.consumers.renew()
         if before is not None:
             before.retire()
-        waiting = [attempt for residents in self._residents.values() for attempt in residents.close()]
+        waiting = [attempt for residents in old.values() for attempt in residents.close()]
         self.lanes.read(announce)
-        self._residents = {}
         for spec in self.lanes.pools.values():
-            if spec.most:
+            residents = self._residents.get(spec.product)
+            if residents is not None:
+                residents.reshape(spec, self._slots(spec))
+            elif spec.most:
                 self._lane_of(spec.product, spec).keep()
         for attempt in waiting:
             self._on_lost(attempt, Returned("the application was loaded anew", begun=False))
-        self._match()
+        self.consumers.match()
         self._on_room()
 
     def room(self, spec: CommandSpec) -> int:
@@ -113,7 +126,7 @@ class Pool:
             return 0
         match self.lanes.of(spec):
             case "*fork":
-                return self._settings().consumers_max - self.busy
+                return self.consumers.room
             case "*inline":
                 return 1
             case lane:
@@ -127,16 +140,21 @@ class Pool:
         return self._lane_of(lane, self.lanes.spec(lane, spec))
 
     def _lane_of(self, lane: str, spec: PoolSpec) -> Residents:
-        self._residents[lane] = Residents(
+        assert self._zygote is not None
+        self._residents[lane] = self._make_residents(spec, self._zygote)
+        return self._residents[lane]
+
+    def _make_residents(self, spec: PoolSpec, zygote: Zygote) -> Residents:
+        made = Residents(
             spec,
             self._slots(spec),
             lambda: self._settings().kill_grace,
-            self._fork_resident,
+            functools.partial(self._crew.resident, zygote),
             self._on_lost,
             self._on_room,
         )
-        self._residents[lane].first = lambda product: self.first(product)
-        return self._residents[lane]
+        made.first = lambda product: self.first(product)
+        return made
 
     def _slots(self, spec: PoolSpec) -> int:
         return 1 if spec.isolation is Isolation.PROCESS else spec.slots or self.resident_slots
@@ -146,25 +164,25 @@ class Pool:
         return self._settings().max_tasks or MAX_TASKS
 
     @property
-    def busy(self) -> int:
-        """Consumers with a job that has not ended, and jobs about to get one."""
-        return self.by_product.total()
-
-    @property
     def running(self) -> list[Attempt]:
         """Every attempt that was handed over and has not ended."""
-        held = [attempt for worker in self._workers.values() for attempt in worker.attempts.values()]
+        held = [attempt for worker in self._crew.workers for attempt in worker.attempts.values()]
         waiting = [attempt for residents in self._residents.values() for attempt in residents.waiting]
-        return [*held, *self._waiting, *waiting, *self._inline.values()]
+        return [*held, *self.consumers.waiting, *waiting, *self._inline.values()]
 
     @property
     def workers(self) -> list[Worker]:
-        return list(self._workers.values())
+        return self._crew.workers
+
+    @property
+    def residents(self) -> Iterator[Resident]:
+        """The workers that stay, of the application as it is now."""
+        return (worker for residents in self._residents.values() for worker in residents.workers)
 
     @property
     def lingers(self) -> bool:
         """Whether workers that stay are still there: at their end they run the rest of their start hooks."""
-        return bool(self._homes)
+        return any(isinstance(worker, Resident) for worker in self._crew.workers)
 
     @property
     def pools(self) -> list[Residents]:
@@ -196,6 +214,13 @@ class Pool:
         residents = self._residents.get(self.lanes.of(spec))
         return None if residents is None else residents.why()
 
+    def silence(self, job: str) -> str | None:
+        """That the worker which runs this job does not answer, if it does not."""
+        for worker in self._crew.workers:
+            if isinstance(worker, Resident) and any(attempt.job.id == job for attempt in worker.attempts.values()):
+                return worker.silence()
+        return None
+
     def weigh(self) -> None:
         """Look at the memory of workers that are replaced for it."""
         for residents in self._residents.values():
@@ -210,9 +235,7 @@ class Pool:
         for lane, some in lanes.items():
             match lane:
                 case "*fork":
-                    self.by_product.update(attempt.spec.product for attempt in some)
-                    self._waiting.extend(some)
-                    self._match()
+                    self.consumers.start(some)
                 case "*inline":
                     for attempt in some:
                         self._start_inline(attempt)
@@ -233,7 +256,7 @@ class Pool:
         """Take back an attempt that no process has got yet; False if one has."""
         if attempt.place is not None:
             return False
-        for waiting in (self._waiting, *(residents.waiting for residents in self._residents.values())):
+        for waiting in (self.consumers.waiting, *(residents.waiting for residents in self._residents.values())):
             if attempt in waiting:
                 waiting.remove(attempt)
         return True
@@ -244,7 +267,7 @@ class Pool:
         for end in ends:
             attempt = end.attempt
             if attempt.isolation is Isolation.FORK:
-                self.by_product[attempt.spec.product] -= 1
+                self.consumers.ended(attempt)
             elif attempt.isolation is Isolation.INLINE:
                 self._inline.pop(attempt.run, None)
             place = attempt.place
@@ -255,109 +278,55 @@ class Pool:
             elif isinstance(worker, Worker):
                 worker.ended(attempt)
         for resident, some in residents.items():
-            self._homes[resident.number].ended(resident, some)
+            home = self._crew.home(resident)
+            assert isinstance(home, Residents)
+            home.ended(resident, some)
 
     def frame(self, zygote: Zygote, frame: Any) -> None:
         """What a zygote says."""
-        match frame:
-            case Born():
-                if frame.worker in self._workers:
-                    self._workers[frame.worker].born(frame.pid)
-            case Unborn():
-                self._unborn(frame)
-            case Died():
-                worker = self._workers.get(frame.worker)
-                if worker is not None:
-                    alone = worker.alone or (isinstance(worker, Resident) and worker.single)
-                    self._bury(worker, cause(frame.status, alone=alone))
-            case _:
-                self._on_frames([frame])
+        self._crew.frame(frame)
 
     def lost(self, zygote: Zygote) -> None:
         """A zygote is gone, and all its children with it."""
+        if self._coming is not None and zygote is self._heir:
+            self._coming.abandon()
+            self._coming = None
         if zygote is self._zygote:
+            if self._coming is not None:
+                self._coming.hurry()
             self._zygote = None
-            self._spares.clear()
+            self.consumers.renew()
             for residents in self._residents.values():
                 for attempt in residents.close():
                     self._on_lost(attempt, Returned("the zygote died", begun=False))
             for attempt in list(self._inline.values()):
                 self._inline.pop(attempt.run)
                 self._on_lost(attempt, attempt.fate(Lost(Fault("Killed", "the zygote died"), Blame.HOUSE)))
-        for worker in [w for w in self._workers.values() if w.zygote is zygote]:
-            self._bury(worker, Lost(Fault("Killed", "the zygote died, and its processes with it"), Blame.HOUSE))
-
-    def replenish(self) -> None:
-        """Keep consumers forked ahead, but never more processes than may run jobs and wait for them."""
-        if self._zygote is None or self.default is not Isolation.FORK:
-            wanted = len(self._waiting)
-        else:
-            wanted = len(self._waiting) + self._settings().spares
-        while self._zygote is not None and len(self._spares) < wanted and self.fork_refused is None:
-            number = next(self._numbers)
-            consumer = Consumer(Fork(number, "fork", 1), self._zygote, self._on_frames, self._clock.wall)
-            self._workers[number] = consumer
-            self._spares.append(consumer)
+        self._crew.lost(zygote)
 
     def release_all(self) -> None:
         """Nothing more will run: let the idle go."""
+        if self._coming is not None:
+            self._coming.abandon()
         for residents in self._residents.values():
             residents.close()
-        for worker in list(self._workers.values()):
+        for worker in self._crew.workers:
             if not worker.attempts:
                 worker.release()
-        self._spares.clear()
+        self.consumers.renew()
 
-    def _match(self) -> None:
-        limit = self._settings().consumers_max
-        while self._waiting and self._occupied < limit:
-            if not self._spares:
-                self.replenish()
-            if not self._spares:
-                return
-            self._occupied += 1
-            self._spares.popleft().assign(self._waiting.popleft(), self._settings().kill_grace)
-        self.replenish()
+    def _fork_consumer(self) -> Consumer | None:
+        return self._crew.consumer(self._zygote, self.consumers)
 
-    def _fork_resident(self, residents: Residents, slots: int) -> Resident:
-        assert self._zygote is not None
-        number = next(self._numbers)
-        order = Fork(number, residents.spec.isolation, slots, residents.spec.product)
-        worker = Resident(order, self._zygote, self._on_frames, self._clock.wall, residents.is_ready)
-        self._workers[number] = worker
-        self._homes[number] = residents
-        return worker
-
-    def _unborn(self, frame: Unborn) -> None:
-        worker = self._workers.get(frame.worker)
-        if worker is None:
-            return
-        if self.fork_refused is None:
-            log.error("no process could be made", reason=frame.message)
-        self.fork_refused = frame.message
-        self._bury(worker, Returned(frame.message, begun=False))
+    def _ahead(self) -> int:
+        """How many consumers are to be there without a job: none where jobs share residents."""
+        return self._settings().spares if self.default is Isolation.FORK else 0
 
     def try_again(self) -> None:
         """Forks were refused; perhaps they are not any more."""
-        if self.fork_refused is not None and self._zygote is not None:
-            self.fork_refused = None
-            self.replenish()
+        if self._zygote is not None and self._zygote.refused is not None:
+            self._zygote.refused = None
+            self.consumers.replenish()
             for residents in self._residents.values():
-                residents.keep()
+                residents.resume()
             self._on_room()
-
-    def _bury(self, worker: Worker, found: Outcome) -> None:
-        del self._workers[worker.number]
-        if isinstance(worker, Resident):
-            how = str(found.fault) if isinstance(found, Lost) else "it could not be made"
-            counts = isinstance(found, Lost) and worker.zygote is self._zygote
-            self._homes.pop(worker.number).died(worker, found, how, counts=counts)
-            return
-        if worker.used:
-            self._occupied -= 1
-        if isinstance(worker, Consumer) and worker in self._spares:
-            self._spares.remove(worker)
-        for attempt in worker.died():
-            self._on_lost(attempt, attempt.fate(found))
-        self._match()
-        self._on_room()

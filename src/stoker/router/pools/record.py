@@ -26,7 +26,7 @@ def pool_record(pool: Residents, infos: Mapping[int | None, WorkerInfo] = NOTHIN
         "waiting": len(pool.waiting),
         "replaced": pool.replaced,
         "broken": pool.broken,
-        "why": pool.why(),
+        "why": pool.why() or pool.silence(),
         "processes": [worker_record(worker, infos.get(worker.pid)) for worker in pool.workers],
     }
 

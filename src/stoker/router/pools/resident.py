@@ -12,9 +12,11 @@ from typing import Any
 
 from stoker.model.command import Isolation
 from stoker.model.outcome import Blame, Fault, Lost, Outcome, Returned
+from stoker.model.quantities import show_seconds
 from stoker.router.jobs.attempt import Attempt, End
 from stoker.router.pools.workers import Worker
 from stoker.router.pools.zygotes import Zygote
+from stoker.run import process
 from stoker.run.page import Page, new_file
 from stoker.run.resident_process import RECALL
 from stoker.wire.frames import Fork, Inspect, Interrupt, Ready, Vitals
@@ -24,6 +26,8 @@ AHEAD_SECONDS = 0.05
 AHEAD_MAX = 256
 QUIET = 0.05
 """Seconds of silence after which a worker with several jobs is looked at."""
+SILENT_AFTER = 3.0
+"""Seconds without an answer after which that is told."""
 RELEASE_WITHIN = 10.0
 """Seconds that a worker has to end when it is let go."""
 NOT_BEGUN = Returned("its worker ended before it began", begun=False)
@@ -103,7 +107,7 @@ class Resident(Worker):
         self._head_since = 0.0
         self._quiet: asyncio.TimerHandle | None = None
         self._stalled = False
-        self._asked = False
+        self._asked_at: float | None = None
         self.vitals: Vitals | None = None
         """What it said when it was asked last, at :attr:`heard_at`."""
         self.heard_at: float | None = None
@@ -195,22 +199,33 @@ class Resident(Worker):
 
     def inspect(self, *, now: bool = False) -> None:
         """Have it say how it is: ``now``, in the middle of a job, or when it reads its next frame."""
-        if self.takes and not self._asked:
-            self._asked = True
+        if self.takes and not self.silent:
+            self._asked_at = self._loop.time()
             self._link.send(Inspect())
-        if now and self._asked and self.alone and self.load:
+        if now and self.silent and self.alone and self.load:
             self.nudge()
 
     @property
     def silent(self) -> bool:
         """Whether it was asked how it is, and has not answered yet."""
-        return self._asked
+        return self._asked_at is not None
+
+    def silence(self) -> str | None:
+        """That it does not answer for so long that somebody should know. In the kind ``process`` nobody expects an
+        answer in the middle of a job, so that it has to be stopped, too."""
+        unheard = 0.0 if self._asked_at is None else self._loop.time() - self._asked_at
+        if unheard < SILENT_AFTER or self.dead or self.pid is None:
+            return None
+        told = f"the worker {self.pid} has not answered for {show_seconds(unheard)}"
+        if process.is_stopped(self.pid):
+            return f"{told}: it is stopped (SIGSTOP); `kill -CONT {self.pid}` lets it go on"
+        return None if self.alone else f"{told}: something in it does not let the rest of it run"
 
     def _sift(self, frames: list[Any]) -> list[Any]:
         """It was asked how it is: find the answer among what it says, and leave the rest."""
         for frame in frames:
             if isinstance(frame, Vitals):
-                self.vitals, self.heard_at, self._asked = frame, self._wall(), False
+                self.vitals, self.heard_at, self._asked_at = frame, self._wall(), None
                 return [other for other in frames if other is not frame]
         return frames
 
@@ -230,7 +245,17 @@ class Resident(Worker):
     def died(self) -> list[Attempt]:
         if self._quiet is not None:
             self._quiet.cancel()
+        for pipe in self._pipes:
+            pipe.drain()
         return super().died()
+
+    def ending(self, how: str) -> str:
+        """How it died, and with which words."""
+        return f"{how}{'' if self.ready else ' before it was ready'}{self.words}"
+
+    @property
+    def words(self) -> str:
+        return f"; the last line it wrote: {self.said}" if self.said else ""
 
     def fates(self, left: list[Attempt], found: Outcome) -> list[tuple[Attempt, Outcome]]:
         """What became of the attempts that it left behind, now that it is dead."""
@@ -254,7 +279,7 @@ class Resident(Worker):
             self.ready = ready.problem is None
             self.idle_since = self._loop.time()
             self._on_ready(self)
-        if self._asked:
+        if self.silent:
             frames = self._sift(frames)
         if frames:
             self._on_frames(frames)

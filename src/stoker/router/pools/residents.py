@@ -6,14 +6,13 @@ workers ──────────────── kept alive, all of them
 max_workers ──────────── those beyond go again when they were idle for shrink_after
 
 dies with jobs done      replaced at once
-dies again and again     replaced after 0, 1, 5, 15 s; after BROKEN_AFTER deaths without a job the pool is broken
+dies at its start        replaced later and later (:class:`Deaths`)
 is worn (jobs, age, memory)   gets no new jobs; its successor is there before it goes
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -23,17 +22,16 @@ from stoker.model.outcome import Outcome, Returned
 from stoker.model.pool import PoolSpec
 from stoker.model.quantities import show_seconds
 from stoker.router.jobs.attempt import Attempt, End
+from stoker.router.pools.deal import deal
+from stoker.router.pools.deaths import BROKEN_AGAIN, Deaths
 from stoker.router.pools.resident import NOT_BEGUN, Resident
+from stoker.router.pools.timers import Timers
 from stoker.run import process
 from stoker.wire.frames import DIRECT
 
 log = structlog.get_logger(role="pool")
 
-PAUSES = (0.0, 1.0, 5.0, 15.0)
-"""Seconds before the next worker after the first death without a job, the second …"""
-BROKEN_AFTER = 5
-BROKEN_AGAIN = 60.0
-"""Seconds after which a broken pool is tried again."""
+NOBODY = Returned("its workers are gone", begun=False)
 STUCK_GRACES = 4
 """A worker that does not begin a job for so many times ``kill_grace`` is killed."""
 YOUNG = 1.0
@@ -41,11 +39,12 @@ YOUNG = 1.0
 
 
 class Residents:
-    """One pool. ``make`` forks a worker, ``on_lost`` gets the attempts whose worker died, ``on_room`` is called when
-    more could start than before."""
+    """One pool. ``make`` forks a worker, or gives None while nothing can be forked; ``on_lost`` gets the attempts whose
+    worker died, ``on_room`` is called when more could start than before."""
 
     def __init__(
-        self, spec: PoolSpec, slots: int, kill_grace: Callable[[], float], make: Callable[[Residents, int], Resident],
+        self, spec: PoolSpec, slots: int, kill_grace: Callable[[], float],
+        make: Callable[[Residents, int], Resident | None],
         on_lost: Callable[[Attempt, Outcome], None], on_room: Callable[[], None],
     ) -> None:  # fmt: skip
         self.spec = spec
@@ -55,18 +54,19 @@ class Residents:
         self._on_lost = on_lost
         self._on_room = on_room
         self._loop = asyncio.get_running_loop()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers = Timers()
         self._suspects: set[str] = set()
-        self._deaths = 0
-        self._problem = ""
-        self._broken = False
-        self._again_at: float | None = None
+        self._deaths = Deaths()
+        self._failed = False
+        """Whether a worker was lost before it took jobs."""
         self.workers: list[Resident] = []
         self.waiting: deque[Attempt] = deque()
         self.closed = False
         self.replaced = 0
         self.first: Callable[[str], None] = lambda product: None
         """Called before jobs that wait get what is free."""
+        self.on_tried: Callable[[], None] = lambda: None
+        """Called when :attr:`tried` may have become true."""
 
     # ── what it can take ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -81,13 +81,9 @@ class Residents:
         if not self.spec.enabled or self.closed:
             return 0
         free = sum(worker.room for worker in self.workers)
-        if len(self._fresh) < self.spec.most and self._again_at is None:
+        if len(self._fresh) < self.spec.most and self._deaths.left is None:
             free += self.slots
         return max(0, free - len(self.waiting))
-
-    @property
-    def held(self) -> list[Attempt]:
-        return [*(attempt for worker in self.workers for attempt in worker.attempts.values()), *self.waiting]
 
     @property
     def live(self) -> list[Resident]:
@@ -99,6 +95,11 @@ class Residents:
         """Workers that are not on their way out."""
         return [worker for worker in self.workers if not (worker.outgoing or worker.single or worker.released)]
 
+    @property
+    def tried(self) -> bool:
+        """Whether it has come to something: a worker that takes jobs, or none that is still starting."""
+        return any(worker.takes for worker in self.workers) or self._failed or not self.workers
+
     def least_busy(self) -> Resident | None:
         """The worker that has the least to do, of those that are there."""
         return min(self.live, key=lambda worker: worker.load, default=None)
@@ -106,21 +107,23 @@ class Residents:
     @property
     def broken(self) -> str | None:
         """What is wrong, when no workers are made any more."""
-        return self._problem if self._broken else None
+        return self._deaths.problem if self._deaths.broken else None
 
     def why(self) -> str | None:
         """Why it takes nothing, if that is not because all are busy."""
         if not self.spec.enabled:
             return f"the product {self.spec.product} is disabled; `stoker pools set {self.spec.product} enabled=true`"
-        wait = "" if self._again_at is None else show_seconds(max(0.0, self._again_at - self._loop.time()))
-        if self._broken and not self.live:
-            return f"the pool {self.name} is broken: {self._problem}; tried again in {wait}, or by `stoker reload`"
-        if wait and not self.live:
-            return f"the workers of {self.name} die: {self._problem}; the next one is made in {wait}"
-        if self.live or not self.workers:
+        if self.live:
             return None
+        if (told := self._deaths.told(self.name)) is not None or not self.workers:
+            return told
         so_far = self._loop.time() - min(worker.born_at for worker in self.workers)
-        return f"the workers of {self.name} are starting, for {show_seconds(so_far)} so far"
+        before = f"; the last one died: {self._deaths.problem}" if self._deaths.count else ""
+        return f"the workers of {self.name} are starting, for {show_seconds(so_far)} so far{before}"
+
+    def silence(self) -> str | None:
+        """Which of its workers does not answer, if one does not."""
+        return next((told for worker in self.workers if (told := worker.silence()) is not None), None)
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -128,10 +131,9 @@ class Residents:
         """Run them on the least busy workers, or on the next that have room."""
         for attempt in attempts:
             if self.closed:
-                self._on_lost(attempt, Returned("its workers are gone", begun=False))
-            elif attempt.job.id in self._suspects:
+                self._on_lost(attempt, NOBODY)
+            elif attempt.job.id in self._suspects and (single := self._fork(1)) is not None:
                 self._suspects.remove(attempt.job.id)
-                single = self._fork(1)
                 single.single = True
                 single.assign([attempt], self._kill_grace())
             else:
@@ -142,7 +144,7 @@ class Residents:
         """Jobs ended, or were given back; their slots are free."""
         done = worker.done
         worker.took(ends, self._kill_grace())
-        if self._deaths and worker.done > done:
+        if self._deaths.count and worker.done > done:
             self._recovered()
         if not worker.load:
             self._rest(worker)
@@ -152,42 +154,31 @@ class Residents:
         self.first(self.spec.product)
         if self.waiting:
             self._hand_out()
-        if self.waiting and len(self._fresh) < self.spec.most and self._again_at is None:
+        if self.waiting and len(self._fresh) < self.spec.most and self._deaths.left is None:
             if self._fresh:
-                self._later("grow", self.spec.grow_after, self._grow)
+                self._timers.once("grow", self.spec.grow_after, self._grow)
             else:
                 self._fork(self.slots)
 
     def _hand_out(self) -> None:
-        """Those that wait to those that have room, the least busy first; each gets its share with one write."""
-        shares: list[tuple[Resident, list[Attempt]]] = []
-        free: list[tuple[int, bool, int, int]] = []
-        """How much a worker has to do, who is on its way out last, which share, and how much more it takes."""
-        for worker in self.workers:
-            room = 0 if worker.single else worker.room
-            if room > 0:
-                free.append((worker.load, not worker.outgoing, len(shares), room))
-                shares.append((worker, []))
-        heapq.heapify(free)
-        while self.waiting and free:
-            load, fresh, number, room = free[0]
-            shares[number][1].append(self.waiting.popleft())
-            if room > 1:
-                heapq.heapreplace(free, (load + 1, fresh, number, room - 1))
-            else:
-                heapq.heappop(free)
-        for worker, attempts in shares:
-            if attempts:
-                worker.assign(attempts, self._kill_grace())
-                if worker.limit is not None and worker.limit - worker.taken <= worker.limit // 10:
-                    self._replace(worker)
+        for worker, attempts in deal(self.waiting, self.workers):
+            worker.assign(attempts, self._kill_grace())
+            if worker.limit is not None and worker.limit - worker.taken <= worker.limit // 10:
+                self._replace(worker)
 
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def keep(self) -> None:
-        """Have as many workers as there shall be."""
-        while len(self._fresh) < min(self.spec.workers, self.spec.most) and self._again_at is None and not self.closed:
-            self._fork(self.slots)
+    def keep(self, least: int = 0) -> None:
+        """Have as many workers as there shall be, and ``least`` of them if there may be."""
+        wanted = min(max(least, self.spec.workers), self.spec.most)
+        while len(self._fresh) < wanted and self._deaths.left is None and not self.closed:
+            if self._fork(self.slots) is None:
+                return
+
+    def resume(self) -> None:
+        """Workers can be made again."""
+        self.keep()
+        self._match()
 
     def reshape(self, spec: PoolSpec, slots: int) -> None:
         """Other limits from now on."""
@@ -208,8 +199,7 @@ class Residents:
     def close(self) -> deque[Attempt]:
         """Let the workers end what they have; the jobs that none of them has got."""
         self.closed = True
-        for timer in self._timers.values():
-            timer.cancel()
+        self._timers.close()
         for worker in self.workers:
             if not worker.load:
                 worker.release()
@@ -219,15 +209,18 @@ class Residents:
     def is_ready(self, worker: Resident) -> None:
         """A worker takes jobs, or will end because it cannot."""
         if worker.problem is not None:
-            self._problem = worker.problem
+            self._deaths.problem = worker.problem
+            self._failed = True
             log.error("a worker cannot start", pool=self.name, pid=worker.pid, problem=worker.problem)
+            self.on_tried()
             return
         if self.closed or worker.zygote.retiring:
             worker.release()
             return
         for other in list(self.workers):
-            if other is not worker and not other.load:
+            if not other.load:
                 self._rest(other)
+        self.on_tried()
         self._match()
         self._on_room()
 
@@ -235,15 +228,17 @@ class Residents:
         """A worker is gone. ``counts`` is False when it did not die by itself."""
         self.workers.remove(worker)
         fates = worker.fates(worker.died(), found)
+        self._failed = self._failed or not worker.ready
         if not worker.alone and all(fate is found for _, fate in fates):
             # one of them may be what kills a resident: each has its next attempt by itself, so that it tells
             self._suspects.update(attempt.job.id for attempt, _ in fates if attempt.run < DIRECT)
         if counts and not worker.released and not worker.single:
             self.replaced += 1
             over_a_job = any(fate is not NOT_BEGUN for _, fate in fates)
-            self._count(worker, over_a_job, worker.problem or how)
+            self._count(worker, over_a_job, worker.problem or worker.ending(how))
         for attempt, fate in fates:
             self._on_lost(attempt, fate)
+        self.on_tried()
         if self.closed or worker.zygote.retiring:
             return
         self.keep()
@@ -267,33 +262,25 @@ class Residents:
         log.warning("a worker died", pool=self.name, pid=worker.pid, how=how, done=worker.done)
         if over_a_job or worker.done or (worker.ready and self._loop.time() - worker.born_at >= YOUNG):
             return
-        self._deaths += 1
-        self._problem = how
-        if self._deaths < BROKEN_AFTER:
-            pause = PAUSES[min(self._deaths, len(PAUSES)) - 1]
-        else:
-            pause, self._broken = BROKEN_AGAIN, True
-            log.error("the pool is broken", pool=self.name, problem=how, deaths=self._deaths, again=BROKEN_AGAIN)
+        pause = self._deaths.add(how)
+        if self._deaths.broken:
+            log.error("the pool is broken", pool=self.name, problem=how, deaths=self._deaths.count, again=BROKEN_AGAIN)
             while self.waiting and not self.live:
                 self._on_lost(self.waiting.popleft(), Returned("its pool is broken", begun=False))
         if pause:
-            self._again_at = self._loop.time() + pause
-            self._later("again", pause, self._try_again)
+            self._timers.once("again", pause, self._try_again)
 
     def _recovered(self) -> None:
         """A job is done: whatever was wrong is not any more."""
-        self._deaths, self._broken, self._again_at = 0, False, None
-        timer = self._timers.pop("again", None)
-        if timer is not None:
-            timer.cancel()
+        self._deaths.forget()
+        self._timers.cancel("again")
         self.keep()
 
     def _try_again(self) -> None:
-        self._again_at = None
-        if self._broken and not self._fresh and self.spec.most:
+        self._deaths.over()
+        if self._deaths.broken and not self._fresh and self.spec.most:
             self._fork(self.slots)  # one, to see
-            self._again_at = self._loop.time() + BROKEN_AGAIN
-            self._later("again", BROKEN_AGAIN, self._try_again)
+            self._timers.once("again", self._deaths.pause(BROKEN_AGAIN), self._try_again)
             return
         self.keep()
         self._match()
@@ -301,18 +288,29 @@ class Residents:
 
     def _grow(self) -> None:
         """Somebody waited too long."""
-        if self.waiting and len(self._fresh) < self.spec.most and self._again_at is None and not self.closed:
+        if self.waiting and len(self._fresh) < self.spec.most and self._deaths.left is None:
             log.info("jobs wait; one more worker", pool=self.name, workers=len(self._fresh) + 1)
             self._fork(self.slots)
-            self._later("grow", self.spec.grow_after, self._grow)
+            self._timers.once("grow", self.spec.grow_after, self._grow)
 
-    def _fork(self, slots: int) -> Resident:
+    def _fork(self, slots: int) -> Resident | None:
         worker = self._make(self, slots)
+        if worker is None:
+            return None
         worker.limit = self.spec.recycle_jobs
         self.workers.append(worker)
         if self.spec.recycle_age is not None:
             self._loop.call_later(self.spec.recycle_age, self._aged, worker)
+        if self.spec.start_timeout:
+            self._loop.call_later(self.spec.start_timeout, self._overdue, worker, self.spec.start_timeout)
         return worker
+
+    def _overdue(self, worker: Resident, seconds: float) -> None:
+        """Its start hook hangs: that is a death of its start."""
+        if worker.ready or worker.dead or worker.released or worker.problem is not None:
+            return
+        worker.problem = f"not ready within {show_seconds(seconds)} (start_timeout){worker.words}"
+        worker.kill(9)
 
     def _aged(self, worker: Resident) -> None:
         if not (worker.dead or worker.released or self.closed):
@@ -334,7 +332,7 @@ class Residents:
         if self.closed or worker.single or worker.zygote.retiring or (used_up and succeeded):
             worker.release()
         elif len(self._fresh) > self.spec.workers:
-            self._later("shrink", self.spec.shrink_after, self._shrink)
+            self._timers.once("shrink", self.spec.shrink_after, self._shrink)
 
     def _shrink(self) -> None:
         idle = [worker for worker in self._fresh if worker.ready and not worker.load]
@@ -343,18 +341,6 @@ class Residents:
             if len(self._fresh) <= self.spec.workers:
                 return
             if rested < self.spec.shrink_after:
-                self._later("shrink", self.spec.shrink_after - rested, self._shrink)
+                self._timers.once("shrink", self.spec.shrink_after - rested, self._shrink)
                 return
             worker.release()
-
-    def _later(self, name: str, seconds: float, action: Callable[[], None]) -> None:
-        """Do this once, so many seconds from now, unless it is to be done already."""
-        if name in self._timers or seconds == float("inf"):
-            return
-
-        def due() -> None:
-            del self._timers[name]
-            if not self.closed:
-                action()
-
-        self._timers[name] = self._loop.call_later(seconds, due)

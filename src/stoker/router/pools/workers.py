@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +19,14 @@ from stoker.model.outcome import Blame, Fault, Lost
 from stoker.router.jobs.attempt import Attempt
 from stoker.router.jobs.output import Pipe
 from stoker.router.pools.zygotes import Zygote
+from stoker.run import process
 from stoker.run.consumer import POKE
 from stoker.wire.frames import FROM_RUNNER, Fork, Interrupt
 from stoker.wire.link import Link
 
 log = structlog.get_logger(role="resident")
+
+SAID_MAX = 200
 
 
 class Worker:
@@ -42,6 +44,8 @@ class Worker:
         self.dead = False
         self.busy = 0.0
         """Seconds that ended jobs took."""
+        self.said = ""
+        """The last line that it wrote while it had no job."""
         self._pid: int | None = None
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -51,6 +55,7 @@ class Worker:
 
     def _stray(self, text: str) -> None:
         for line in text.splitlines():
+            self.said = line.strip()[:SAID_MAX] or self.said
             log.info("resident output", pid=self._pid, line=line)
 
     @property
@@ -177,14 +182,7 @@ class Inline:
 
 def cause(status: int, *, alone: bool) -> Lost:
     """How a process that never reported its job's end ended, in words."""
-    code = os.waitstatus_to_exitcode(status)
-    blame = Blame.JOB if alone else Blame.HOUSE
+    blame, code = Blame.JOB if alone else Blame.HOUSE, os.waitstatus_to_exitcode(status)
     if code >= 0:
-        return Lost(Fault("ExitedEarly", f"exit {code} without a result"), blame)
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = "unknown"
-    hint = "; perhaps the machine ran out of memory" if -code == signal.SIGKILL else ""
-    fault = Fault("Killed", f"signal {-code} ({name}){hint}")
-    return Lost(fault, blame)
+        return Lost(Fault("ExitedEarly", f"{process.ending(code)} without a result"), blame)
+    return Lost(Fault("Killed", process.ending(code)), blame)

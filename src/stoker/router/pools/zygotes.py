@@ -16,6 +16,7 @@ import structlog
 
 from stoker.model import hook
 from stoker.model.errors import AppError
+from stoker.run import process
 from stoker.run.zygote import Plan
 from stoker.schedule import files
 from stoker.settings import Settings
@@ -50,6 +51,8 @@ class Zygote:
         self._announced: asyncio.Future[Announce] | None = None
         self._loaded = False
         self.retiring = False
+        self.refused: str | None = None
+        """Why it cannot fork, if that is so."""
 
     @property
     def pid(self) -> int:
@@ -84,7 +87,11 @@ class Zygote:
                 start_new_session=True,
             )
         self._link = Link(loop, ours, FROM_ZYGOTE, self._frames, self._closed)
-        return await self._announced
+        try:
+            return await self._announced
+        except EOFError:
+            how = process.ending(await self.gone())
+            raise AppError(f"the zygote ended while it loaded the application: {how}") from None
 
     def send(self, frame: Any, fds: tuple[int, ...] = ()) -> None:
         assert self._link is not None
@@ -130,7 +137,7 @@ class Zygote:
 
     def _closed(self) -> None:
         if self._announced is not None and not self._announced.done():
-            self._announced.set_exception(AppError("the zygote ended while it loaded the application"))
+            self._announced.set_exception(EOFError())
         else:
             self._on_gone(self)
 

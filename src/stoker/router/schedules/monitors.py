@@ -23,27 +23,30 @@ from stoker.model import monitor
 from stoker.model.alert import Alert, CheckIn
 from stoker.model.audience import EVERYBODY, Address, NewMessage, Roles
 from stoker.model.command import CommandSpec
-from stoker.model.errors import RequestError, StoreError, UnknownJob
-from stoker.model.job import Claimed, Job, Submission, Submitted
+from stoker.model.errors import RequestError, StoreError
+from stoker.model.job import Claimed, Submission, Submitted
 from stoker.model.monitor import Change, Health, Rules, Run
 from stoker.model.request import Request, resolve
 from stoker.model.schedule import Entry
-from stoker.model.slot import Slot, Standing
+from stoker.model.slot import Standing
 from stoker.router.jobs.endings import Closed
 from stoker.router.schedules.schedules import Schedules
 from stoker.settings import Current
 from stoker.store.base import Store
+from stoker.wire.frames import Checked
 
 log = structlog.get_logger(role="ticker")
 
 DEPTH = 20
 """Newest slots of a schedule that are looked at, and those that ``failures`` asks for."""
-BATCH = 50
-"""Schedules that are looked at in one go."""
+BATCH = 250
+"""Schedules that are looked at in one go, by two statements."""
 AGAIN = 1.0
 SLEEP_MAX = 86400.0
 SOON = 0.05
 """Seconds in which endings are gathered."""
+CHECK_IN_FOR = 3600.0
+"""Seconds after which Sentry need not be told of a check-in any more."""
 BEHIND = 0.05
 """Seconds that a look waits beyond the moment it is for."""
 _TAG = "schedule:"
@@ -133,6 +136,18 @@ class Monitors:
                 self._check_in(entry, job, status, max(0.0, now - job.created))
         self._arm()
 
+    def checked(self, job: Claimed, said: Checked) -> None:
+        """A run here says itself how far it is. Where it names its schedule's own monitor, :meth:`begun` and
+        :meth:`ended` tell of it."""
+        entry = self._of(job)
+        if not self._settings().monitors.sentry or (entry is not None and said.slug == self.rules(entry).slug):
+            return
+        slug = monitor.slug_of(said.slug)
+        tag = next((tag for tag in job.tags if tag.startswith(_TAG)), f"monitor:{slug}")
+        check = CheckIn(id=said.id, slug=slug, status=said.status, duration=said.seconds)
+        self._note(alerts.CHECK_IN, said.id, {"check": msgspec.to_builtins(check)}, tag, said.status, CHECK_IN_FOR)
+        self._arm()
+
     def filled(self, jobs: list[Claimed]) -> list[Claimed]:
         """Claimed jobs, those that tell somebody with whom."""
         ours = f"{alerts.PRODUCT}."
@@ -159,34 +174,27 @@ class Monitors:
     async def watch(self, entries: list[Entry], depth: int | None = None) -> list[Watch]:
         """The health of schedules, as it is now. Raises a StoreError."""
         lines = [self._schedules.ticker.line(entry) for entry in entries]
+        rules = [self.rules(entry) for entry in entries]
+        most = [depth or DEPTH + one.failures for one in rules]
         standings = await self._store.schedules.standings(lines)
-        return [await self._watch(entry, standing, depth) for entry, standing in zip(entries, standings, strict=True)]
+        found = await self._store.schedules.runs(list(zip(lines, most, strict=True)))
+        return [self._watch(*one) for one in zip(entries, rules, standings, found, most, strict=True)]
 
     def rules(self, entry: Entry) -> Rules:
         own = self._settings().monitors
         return monitor.rules(entry.monitor, entry.name, own.margin, own.longest, own.failures)
 
-    async def _watch(self, entry: Entry, standing: Standing | None, depth: int | None) -> Watch:
-        rules, line = self.rules(entry), self._schedules.ticker.line(entry)
-        most = depth or DEPTH + rules.failures
-        found = await self._store.schedules.slots(entry.name, None, most)
-        runs = [Run(slot, await self._job(slot)) for slot in reversed(found) if slot.line == line]
-        now, delay = self._store.now(), entry.delay(line.node)
+    def _watch(self, entry: Entry, rules: Rules, standing: Standing | None, runs: list[Run], most: int) -> Watch:
+        now, delay = self._store.now(), entry.delay(self._schedules.ticker.line(entry).node)
         if standing is None or standing.paused is not None or not entry.active:
-            change = monitor.judge(runs, rules, now, whole=len(found) < most)
+            change = monitor.judge(runs, rules, now, whole=len(runs) < most)
             return Watch(entry, rules, standing, runs, change, math.inf)
-        late = monitor.overdue(entry.cron, standing.last, delay, rules, now)
-        change = monitor.judge(runs, rules, now, whole=len(found) < most, overdue=late)
-        until = monitor.look_again(runs, entry.cron, standing.last, delay, rules, now)
+        # what was decided between the two looks is not overdue
+        last = max([standing.last, *(run.slot.slot for run in runs[-1:] if run.slot.slot <= now)])
+        late = monitor.overdue(entry.cron, last, delay, rules, now)
+        change = monitor.judge(runs, rules, now, whole=len(runs) < most, overdue=late)
+        until = monitor.look_again(runs, entry.cron, last, delay, rules, now)
         return Watch(entry, rules, standing, runs, change, until)
-
-    async def _job(self, slot: Slot) -> Job | None:
-        if slot.job is None:
-            return None
-        try:
-            return await self._store.get(slot.job)
-        except UnknownJob:
-            return None
 
     async def _turn(self) -> None:
         """Look at what is due, and tell what was found."""
@@ -249,7 +257,9 @@ class Monitors:
             crontab=entry.schedule if plain else None, tz=entry.tz, margin=rules.margin, longest=rules.longest,
             failures=rules.failures,
         )  # fmt: skip
-        self._note(alerts.CHECK_IN, job.id, {"check": msgspec.to_builtins(check)}, _TAG + entry.name, status, 3600.0)
+        self._note(
+            alerts.CHECK_IN, job.id, {"check": msgspec.to_builtins(check)}, _TAG + entry.name, status, CHECK_IN_FOR
+        )
 
     def _note(
         self, command: str, id: str, input: dict[str, object], tag: str, part: str = "", expires: float | None = None

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from typing import Any
 
 from stoker._version import __version__
 from stoker.model.clock import Clock
+from stoker.model.errors import StoreError
 from stoker.model.stats import MB, Sample, WorkerInfo
 from stoker.router.dispatch.dispatcher import Dispatcher
 from stoker.router.jobs.attempt import Attempt
 from stoker.router.jobs.claimer import Claimer
 from stoker.router.jobs.desk import Desk
-from stoker.router.jobs.explain import idle_reason
+from stoker.router.jobs.explain import idle_reason, is_for_us
 from stoker.router.pools.pool import Pool
 from stoker.router.pools.record import pool_record
 from stoker.router.stats.prometheus import Page
 from stoker.router.stats.tally import CommandTally, Tally
 from stoker.settings import Current
-from stoker.store.base import Store
+from stoker.store.base import Counts, Store
 from stoker.wire.records import iso
 
 STATES = ("new", "running", "completed", "failed", "cancelled")
 STUCK_AFTER = 10.0
 """Seconds that a job is ready while nothing works before that is called ill."""
+STORE_WITHIN = 2.0
+"""Seconds the store has to answer; who asks whether we live must hear it in time, whatever has become of the store."""
 
 
 class Figures:
@@ -47,10 +51,11 @@ class Figures:
         self.clients: dict[str, int] = {"script": 0, "web": 0}
         self.latest: Sample | None = None
         """What the sampler found last."""
+        self._counted = Counts()
 
     async def stats(self) -> dict[str, Any]:
         """The rows V57-V59 and V90: uptime, active consumers, queued jobs; and what is behind them."""
-        counts = await self._store.counts()
+        counts, away = await self._counts()
         attempts = self._desk.attempts
         zygote = self._pool.zygote
         return {
@@ -73,14 +78,26 @@ class Figures:
             "clients": dict(self.clients),
             "paused": sorted(self._claimer.paused),
             "store": self._settings().store_shown,
+            "store_away": away,
             "labels": list(self._settings().labels),
             "cordoned": self._claimer.cordoned,
             "socket": self._settings().socket,
             "commands": sorted(self._pool.commands),
             "slots": [self._slot(attempt) for attempt in sorted(attempts, key=lambda a: a.born)],
             "pools": [pool_record(residents) for residents in self._pool.pools],
-            "health": await self.health(counts.oldest_ready),
+            "health": self._health(counts, away),
         }
+
+    async def _counts(self) -> tuple[Counts, str | None]:
+        """As they are; when the store does not answer, as they were, and what is the matter."""
+        try:
+            async with asyncio.timeout(STORE_WITHIN):
+                self._counted = await self._store.counts()
+        except StoreError as error:
+            return self._counted, error.message
+        except TimeoutError:
+            return self._counted, f"it did not answer within {STORE_WITHIN:g} s"
+        return self._counted, None
 
     def _slot(self, attempt: Attempt) -> dict[str, Any]:
         place = attempt.place
@@ -95,19 +112,30 @@ class Figures:
             "progress": attempt.progress,
         }
 
-    async def health(self, oldest_ready: float | None = None) -> dict[str, Any]:
-        """``ok`` is False when jobs wait and nobody works on them, and when a pool is broken."""
-        if oldest_ready is None:
-            oldest_ready = (await self._store.counts()).oldest_ready
+    async def health(self) -> dict[str, Any]:
+        """``ok`` is False when jobs wait that are for this node and nothing runs, when a pool is broken, and when the
+        store is away."""
+        return self._health(*await self._counts())
+
+    def _health(self, counts: Counts, away: str | None) -> dict[str, Any]:
+        ours = [
+            since
+            for command, since in counts.ready_since.items()
+            if is_for_us(command, self._store, self._pool, self._claimer)
+        ]
         broken = [residents.why() or "" for residents in self._pool.pools if residents.broken and not residents.live]
         reason = idle_reason(self._pool, self._claimer, self._pool.commands)
-        waits = 0.0 if oldest_ready is None else max(0.0, self._store.now() - oldest_ready)
+        waits = max(0.0, self._store.now() - min(ours)) if ours else 0.0
         if reason is None and waits > STUCK_AFTER and not self._desk.busy:
             reason = f"a job has been ready for {waits:.0f} s and nothing runs"
-        ill = reason is not None and oldest_ready is not None
-        text = f"jobs are waiting and nobody works: {reason}" if ill else reason or "; ".join(broken) or "ok"
-        ok = not ill and not broken and self._pool.ready
-        return {"ok": ok, "message": text, "oldest_ready": iso(oldest_ready)}
+        ill = reason is not None and counts.oldest_ready is not None
+        silent = [told for residents in self._pool.pools if (told := residents.silence()) is not None]
+        quiet = reason or "; ".join([*broken, *silent]) or "ok"
+        text = f"jobs are waiting and nobody works: {reason}" if ill else quiet
+        if away is not None:
+            text = f"the store is away: {away}"
+        ok = not ill and not broken and self._pool.ready and away is None
+        return {"ok": ok, "message": text, "oldest_ready": iso(counts.oldest_ready)}
 
     async def command_figures(self) -> list[dict[str, Any]]:
         """Per command: totals, mean seconds (O78), failure rate in percent (O79), and results that say they failed."""
@@ -136,7 +164,7 @@ class Figures:
 
     async def prometheus(self) -> str:
         """What Prometheus reads. Of processes: as they were at the last sample."""
-        counts = await self._store.counts()
+        counts, away = await self._counts()
         settings, page = self._settings(), Page()
         page.family(
             "stoker_info",
@@ -181,8 +209,9 @@ class Figures:
             "stoker_healthy",
             "gauge",
             "Whether jobs that wait are worked on.",
-            [({}, int((await self.health(counts.oldest_ready))["ok"]))],
+            [({}, int(self._health(counts, away)["ok"]))],
         )
+        page.family("stoker_store_up", "gauge", "Whether the store answers.", [({}, int(away is None))])
         return page.text()  # fmt: skip
 
     def _commands(self, page: Page) -> None:

@@ -232,6 +232,8 @@ class Stored(msgspec.Struct, kw_only=True):
     jobs: JobsInfo
     pools: list[PoolInfo] = []
     commands: dict[str, dict[str, Any]] = {}
+    workers: list[WorkerInfo] | None = None
+    """None where nobody wrote them down."""
 
 
 def packed(tally: CommandTally) -> dict[str, Any]:

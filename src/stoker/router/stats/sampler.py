@@ -4,6 +4,7 @@
                                                                                                  │
                        subscribers of sys-stats ◄── on_sample ◄──────────────────────────────────┤
                        store: a row for a period in which something happened, one for every minute ◄┘
+                       and, where nodes share it, one every 15 s that names the workers
 
 A resident that has done nothing is not asked, so that an idle pool sleeps on; whoever wants to know it now asks for
 :meth:`Sampler.workers`, and then every one of them is.
@@ -39,6 +40,8 @@ COARSE = 60.0
 """Seconds of a coarse period."""
 FINE_KEPT = 3600.0
 """Seconds that short periods are kept."""
+TOLD_EVERY = 15.0
+"""Seconds between the periods that tell other nodes of the workers here."""
 FORGET_EVERY = 600.0
 FORGET_BATCH = 1000
 ANSWER_WITHIN = 0.02
@@ -68,7 +71,7 @@ class Sampler:
         self._looking = asyncio.Lock()
         self._periods, self._minutes, self._looks = Meter(tally), Meter(tally), Meter(tally)
         self._sampled = self._kept = clock.mono()
-        self._forgot = -FORGET_EVERY
+        self._told = self._forgot = -FORGET_EVERY
         self._done: dict[int, int] = {}
         """Jobs that each resident had done at the sample before."""
         self._task: asyncio.Task[None] | None = None
@@ -174,8 +177,11 @@ class Sampler:
 
     async def _store_period(self, sample: Sample, commands: dict[str, CommandTally], host: Host, now: float) -> None:
         stats, node = self._store.stats, self._settings().node
-        if commands or sample.jobs.running:
+        tell = self._store.shared and now - self._told >= TOLD_EVERY
+        if commands or sample.jobs.running or tell:
             stored = Stored(system=sample.system, jobs=sample.jobs, pools=sample.pools, commands=_packed(commands))
+            if tell:
+                stored.workers, self._told = sample.workers, now
             await stats.keep(self._boot, node, sample.seconds, msgspec.json.encode(stored), coarse=False)
         if now - self._kept >= COARSE:
             minute, seconds = self._minutes.commands(), now - self._kept

@@ -125,10 +125,10 @@ async def pauses(db: Db) -> frozenset[str]:
 
 async def counts(db: Db) -> Counts:
     found: dict[str, Any] = {row[0]: row[1] for row in await db.all("counts")}
-    first = [await db.value("oldest_ready", row[0]) for row in await db.all("ready_commands")]
-    oldest = min((since for since in first if since is not None), default=None)
+    first = {row[0]: await db.value("oldest_ready", row[0]) for row in await db.all("ready_commands")}
+    since = {command: moment for command, moment in first.items() if moment is not None}
     new = sum(found.get(word, 0) for word in ("ready", "scheduled", "held"))
-    return Counts(new=new, oldest_ready=oldest, **found)
+    return Counts(new=new, ready_since=since, **found)
 
 
 async def command_stats(db: Db) -> list[CommandStats]:

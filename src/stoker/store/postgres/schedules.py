@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from stoker.model.job import Submitted
+from stoker.model.monitor import Run
 from stoker.model.slot import Decided, Defined, Fate, Line, Slot, Standing, Tick
-from stoker.store.postgres import submitting
+from stoker.store.postgres import rows, submitting
 from stoker.store.postgres.rows import LAST
 from stoker.store.postgres.session import Db, Readers
+from stoker.store.schedules import Known
 
 Do = Callable[[Callable[[Db], Awaitable[Any]]], "asyncio.Future[Any]"]
 SLOTS_MAX = 10_000
@@ -72,11 +74,89 @@ class PostgresSchedules:
         found: list[Slot] = await self._readers.read(slots)
         return found
 
+    async def runs(self, wanted: Sequence[tuple[Line, int]]) -> list[list[Run]]:
+        async def runs(db: Db) -> list[Any]:
+            names, nodes = [line.name for line, _ in wanted], [line.node for line, _ in wanted]
+            return await db.all("schedule_runs", names, nodes, [most for _, most in wanted])
+
+        found: list[list[Run]] = [[] for _ in wanted]
+        for row in await self._readers.read(runs):
+            found[row[0] - 1].append(_run(row))
+        return found
+
+    async def dump(self, after: Line | None, limit: int) -> list[Known]:
+        name, node = (after.name, after.node) if after else ("", "")
+
+        async def dump(db: Db) -> list[Known]:
+            return [_known(row) for row in await db.all("schedule_dump", name, node, limit)]
+
+        found: list[Known] = await self._readers.read(dump)
+        return found
+
+    async def dump_slots(self, after: Slot | None, limit: int) -> list[Slot]:
+        place = (after.line.name, after.line.node, after.slot) if after else ("", "", 0.0)
+
+        async def dump(db: Db) -> list[Slot]:
+            return [_slot(tuple(row)) for row in await db.all("schedule_dump_slots", *place, limit)]
+
+        found: list[Slot] = await self._readers.read(dump)
+        return found
+
+    def restore(self, known: Sequence[Known], slots: Sequence[Slot]) -> asyncio.Future[int]:
+        schedules, decided = list(known), list(slots)
+
+        async def restore(db: Db) -> int:
+            async with db.together():
+                return await _restore(db, schedules) + await _restore_slots(db, decided)
+
+        return self._do(restore)
+
     def forget(self, keep: float, limit: int = 1000) -> asyncio.Future[int]:
         async def forget(db: Db) -> int:
             return len(await db.all("schedule_forget", keep, limit))
 
         return self._do(forget)
+
+
+def _run(row: Any) -> Run:
+    slot = _slot(tuple(row)[1:11])
+    return Run(slot, None if row["seq"] is None else rows.job(row))
+
+
+def _known(row: Any) -> Known:
+    name, node, last, paused, job, fingerprint, seen = row
+    return Known(Standing(Line(name, node), last, paused, job), fingerprint, seen)
+
+
+async def _restore(db: Db, known: Sequence[Known]) -> int:
+    found = await db.all(
+        "schedule_restore",
+        [one.standing.line.name for one in known],
+        [one.standing.line.node for one in known],
+        [one.standing.last for one in known],
+        [one.standing.paused for one in known],
+        [one.standing.job for one in known],
+        [one.fingerprint for one in known],
+        [one.seen for one in known],
+    )
+    return sum(row[0] for row in found)
+
+
+async def _restore_slots(db: Db, slots: Sequence[Slot]) -> int:
+    found = await db.all(
+        "schedule_restore_slots",
+        [one.line.name for one in slots],
+        [one.line.node for one in slots],
+        [one.slot for one in slots],
+        [one.first for one in slots],
+        [one.count for one in slots],
+        [one.at for one in slots],
+        [one.fate for one in slots],
+        [one.job for one in slots],
+        [one.reason for one in slots],
+        [one.decider for one in slots],
+    )
+    return len(found)
 
 
 async def _enter(db: Db, defined: Sequence[Defined]) -> dict[Line, Standing]:
@@ -113,18 +193,31 @@ async def _decide_once(db: Db, part: Sequence[tuple[int, Tick]], decider: str, n
         [tick.slot for _, tick in part],
     )  # fmt: skip
     taken = {Line(row[0], row[1]): (bool(row[2]), row[3]) for row in rows}
+    full = await _full(db, [tick for _, tick in part if tick.line in taken and not taken[tick.line][0]])
     new = [
         (number, tick.submission)
         for number, tick in part
-        if tick.submission is not None and tick.line in taken and not taken[tick.line][0]
+        if tick.submission is not None and tick.line in taken and not taken[tick.line][0] and tick.line not in full
     ]
     stored = await submitting.submit_keyed(db, [submission for _, submission in new], now, together=False)
     answers = dict(zip((number for number, _ in new), stored, strict=True))
     decided = {
-        number: _fate(tick, *taken[tick.line], answers.get(number)) for number, tick in part if tick.line in taken
+        number: full.get(tick.line) or _fate(tick, *taken[tick.line], answers.get(number))
+        for number, tick in part
+        if tick.line in taken
     }
     await _record(db, [(tick, decided[number]) for number, tick in part if number in decided], decider)
     return {number: decided.get(number, Decided(Fate.REPEATED)) for number, _ in part}
+
+
+async def _full(db: Db, ticks: Sequence[Tick]) -> dict[Line, Decided]:
+    """What becomes of those for which too many wait already."""
+    keys = {one.line: one.submission.key for one in ticks if one.waiting is not None and one.submission is not None}
+    if not keys:
+        return {}
+    waiting = {row[0]: row[1] for row in await db.all("schedule_waiting", list(keys.values()))}
+    found = {one.line: one.full(waiting.get(keys[one.line], 0)) for one in ticks if one.line in keys}
+    return {line: decided for line, decided in found.items() if decided is not None}
 
 
 def _fate(tick: Tick, paused: bool, before: str | None, answer: Submitted | Exception | None) -> Decided:

@@ -234,7 +234,8 @@ class Readers:
                     async with db.transaction():
                         return await action(db)
                 return await action(db)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, UnicodeError) as error:
+            except Exception as error:
+                # whatever the driver raises: in the moment a connection ends, that is more than its documents name
                 kind = trouble(error)
                 if kind is Trouble.LOST:
                     session.drop()

@@ -10,6 +10,7 @@ from stoker.model.clock import Clock, SystemClock
 from stoker.model.event import Event
 from stoker.model.job import Claimed, Job, Submission, Submitted
 from stoker.model.node import Beat, Node
+from stoker.store.audit import Audit
 from stoker.store.base import (
     PATIENCE,
     CommandStats,
@@ -26,15 +27,18 @@ from stoker.store.base import (
 )
 from stoker.store.messages import Messages
 from stoker.store.postgres import migrating, moving, reading, roster, running, submitting, upkeep
+from stoker.store.postgres.audit import PostgresAudit
 from stoker.store.postgres.clock import ServerClock
 from stoker.store.postgres.listener import Listener
 from stoker.store.postgres.messages import PostgresMessages
+from stoker.store.postgres.proofs import PostgresProofs
 from stoker.store.postgres.roles import PostgresRoles
 from stoker.store.postgres.schedules import PostgresSchedules
 from stoker.store.postgres.session import Db, Readers, Session
 from stoker.store.postgres.stats import PostgresStats
 from stoker.store.postgres.url import parse
 from stoker.store.postgres.writer import Kind, Writer
+from stoker.store.proofs import Proofs
 from stoker.store.roles import Roles
 from stoker.store.schedules import Schedules
 from stoker.store.stats import Stats
@@ -60,6 +64,8 @@ class PostgresStore:
         self._readers = Readers(self.address, local, READERS, PATIENCE)
         self.stats: Stats = PostgresStats(self._writer, self._readers)
         self.messages: Messages = PostgresMessages(self._writer, self._readers)
+        self.proofs: Proofs = PostgresProofs(self._writer, self._readers, self.now)
+        self.audit: Audit = PostgresAudit(self._writer, self._readers)
         self.roles: Roles = PostgresRoles(self._do, self._readers)
         self.schedules: Schedules = PostgresSchedules(self._do, self._readers, self.now)
         self._listener: Listener | None = None

@@ -34,6 +34,8 @@ from stoker.store.postgres.clock import ServerClock
 from stoker.store.postgres.errors import Trouble, translated, trouble
 from stoker.store.postgres.session import Db, Session
 
+STOP_WITHIN = 3.0
+"""Seconds a server has to take what is left when this daemon stops."""
 GROUP_MAX = 500
 """Requests in one transaction at most: bounds how long a stop, or the next in line, has to wait."""
 ROWS_MAX = 5000
@@ -102,11 +104,15 @@ class Writer:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="stoker-writer")
 
     async def stop(self) -> None:
-        """Write what was asked for, then end."""
+        """Write what was asked for, if the server answers, then end."""
         self._closing = True
         self._some.set()
         if self._task is not None:
-            await self._task
+            _, late = await asyncio.wait({self._task}, timeout=STOP_WITHIN)
+            if late:
+                # whoever needed an answer has waited for it before
+                self._task.cancel()
+                await asyncio.wait({self._task})
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})

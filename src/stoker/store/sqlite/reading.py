@@ -80,9 +80,10 @@ def holders(db: Connection, key: str) -> list[str]:
 def counts(db: Connection) -> Counts:
     found: dict[str, Any] = {cast(str, row[0]): row[1] for row in db.all("counts")}
     found.update({cast(str, row[0]): row[1] for row in db.all("count_ended")})
-    first = [row[0] for (command,) in db.all("ready_commands") for row in db.all("oldest_ready", command)]
-    oldest = min((cast(float, since) for since in first if since is not None), default=None)
-    return Counts(new=found["ready"] + found["scheduled"] + found["held"], oldest_ready=oldest, **found)
+    commands = [cast(str, row[0]) for row in db.all("ready_commands")]
+    first = {command: row[0] for command in commands for row in db.all("oldest_ready", command)}
+    since = {command: cast(float, moment) for command, moment in first.items() if moment is not None}
+    return Counts(new=found["ready"] + found["scheduled"] + found["held"], ready_since=since, **found)
 
 
 def command_stats(db: Connection) -> list[CommandStats]:

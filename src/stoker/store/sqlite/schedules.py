@@ -8,12 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from stoker.model.job import Submitted
+from stoker.model.monitor import Run
 from stoker.model.slot import Decided, Defined, Fate, Line, Slot, Standing, Tick
-from stoker.store.sqlite import submitting
+from stoker.store.schedules import Known
+from stoker.store.sqlite import rows, submitting
 from stoker.store.sqlite.connection import Connection
 from stoker.store.sqlite.writer import Worker
 
 SLOTS_MAX = 10_000
+SLOT = 10
+"""Columns of a slot."""
 
 
 class SqliteSchedules:
@@ -66,6 +70,28 @@ class SqliteSchedules:
 
         return self._reader.do(slots)
 
+    def runs(self, wanted: Sequence[tuple[Line, int]]) -> asyncio.Future[list[list[Run]]]:
+        asked = list(wanted)
+        return self._reader.do(lambda db: [_runs(db, line, most) for line, most in asked])
+
+    def dump(self, after: Line | None, limit: int) -> asyncio.Future[list[Known]]:
+        name, node = (after.name, after.node) if after else ("", "")
+        return self._reader.do(lambda db: [_known(row) for row in db.all("schedule_dump", name, node, limit)])
+
+    def dump_slots(self, after: Slot | None, limit: int) -> asyncio.Future[list[Slot]]:
+        place = (after.line.name, after.line.node, after.slot) if after else ("", "", 0.0)
+        return self._reader.do(
+            lambda db: [
+                _slot(cast("tuple[Any, ...]", row)) for row in db.all("schedule_dump_slots", *place, limit)
+            ]
+        )  # fmt: skip
+
+    def restore(self, known: Sequence[Known], slots: Sequence[Slot]) -> asyncio.Future[int]:
+        schedules, decided = list(known), list(slots)
+        return self._writer.do(
+            lambda db: sum(_restore(db, one) for one in schedules) + sum(_restore_slot(db, one) for one in decided)
+        )
+
     def forget(self, keep: float, limit: int = 1000) -> asyncio.Future[int]:
         def forget(db: Connection) -> int:
             before = self._now() - keep
@@ -91,9 +117,10 @@ def _decide(db: Connection, tick: Tick, decider: str, now: float) -> Decided:
         return Decided(Fate.REPEATED)
     paused, before = cast("tuple[float | None, str | None]", row)
     decided = _fate(db, tick, paused is not None, before, now)
+    first = tick.slot if tick.first is None else tick.first
     db.all(
-        "schedule_slot", line.name, line.node, tick.slot, tick.slot if tick.first is None else tick.first, tick.count,
-        now, decided.fate, decided.job, decided.reason, decider,
+        "schedule_slot", line.name, line.node, tick.slot, first, tick.count, now, decided.fate, decided.job,
+        decided.reason, decider,
     )  # fmt: skip
     if decided.fate is Fate.FIRED:
         db.all("schedule_job", line.name, line.node, decided.job)
@@ -105,6 +132,11 @@ def _fate(db: Connection, tick: Tick, paused: bool, before: str | None, now: flo
         return Decided(Fate.PAUSED, before=before)
     if tick.submission is None:
         return Decided(tick.fate, before=before, reason=tick.reason)
+    if tick.waiting is not None and tick.submission.key is not None:
+        row = db.one("schedule_waiting", tick.submission.key)
+        full = tick.full(cast(int, row[0]) if row else 0)
+        if full is not None:
+            return full
     (answer,) = submitting.submit(db, [tick.submission], now)
     if isinstance(answer, Submitted):
         return Decided(Fate.FIRED if answer.created else Fate.SKIPPED, answer.id, before)
@@ -117,3 +149,32 @@ def _slot(row: tuple[Any, ...]) -> Slot:
         line=Line(name, node), slot=slot, first=first, count=count, at=at, fate=Fate(fate), job=job, reason=reason,
         decider=decider,
     )  # fmt: skip
+
+
+def _runs(db: Connection, line: Line, most: int) -> list[Run]:
+    found = [cast("tuple[Any, ...]", row) for row in db.all("schedule_runs", line.name, line.node, most)]
+    return [Run(_slot(row[:SLOT]), None if row[SLOT] is None else rows.job(row[SLOT:])) for row in reversed(found)]
+
+
+def _known(row: Any) -> Known:
+    name, node, last, paused, job, fingerprint, seen = row
+    return Known(Standing(Line(name, node), last, paused, job), fingerprint, seen)
+
+
+def _restore(db: Connection, known: Known) -> bool:
+    standing = known.standing
+    name, node = standing.line.name, standing.line.node
+    db.all(
+        "schedule_restore", name, node, standing.last, standing.paused, standing.job, known.fingerprint, known.seen
+    )  # fmt: skip
+    new = db.changes() > 0
+    db.all("schedule_restore_last", name, node, standing.last)
+    return new
+
+
+def _restore_slot(db: Connection, slot: Slot) -> bool:
+    db.all(
+        "schedule_slot", slot.line.name, slot.line.node, slot.slot, slot.first, slot.count, slot.at, slot.fate,
+        slot.job, slot.reason, slot.decider,
+    )  # fmt: skip
+    return db.changes() > 0

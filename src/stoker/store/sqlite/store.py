@@ -10,6 +10,7 @@ from stoker.model.clock import Clock, SystemClock
 from stoker.model.event import Event
 from stoker.model.job import Claimed, Job, Submission, Submitted
 from stoker.model.node import Beat, Node
+from stoker.store.audit import Audit
 from stoker.store.base import (
     PATIENCE,
     CommandStats,
@@ -25,11 +26,14 @@ from stoker.store.base import (
     Wake,
 )
 from stoker.store.messages import Messages
+from stoker.store.proofs import Proofs
 from stoker.store.roles import Roles
 from stoker.store.schedules import Schedules
 from stoker.store.sqlite import moving, reading, roster, running, submitting, upkeep
+from stoker.store.sqlite.audit import SqliteAudit
 from stoker.store.sqlite.connection import Connection
 from stoker.store.sqlite.messages import SqliteMessages
+from stoker.store.sqlite.proofs import SqliteProofs
 from stoker.store.sqlite.roles import SqliteRoles
 from stoker.store.sqlite.schedules import SqliteSchedules
 from stoker.store.sqlite.stats import SqliteStats
@@ -49,6 +53,8 @@ class SqliteStore:
         self._reader = Worker(self._open_reader, "stoker-reader", grouped=False)
         self.stats: Stats = SqliteStats(self._writer, self._reader, self.now)
         self.messages: Messages = SqliteMessages(self._writer, self._reader, self.now)
+        self.proofs: Proofs = SqliteProofs(self._writer, self._reader, self.now)
+        self.audit: Audit = SqliteAudit(self._writer, self._reader, self.now)
         self.roles: Roles = SqliteRoles(self._writer, self._reader, self.now)
         self.schedules: Schedules = SqliteSchedules(self._writer, self._reader, self.now)
         self._open = False

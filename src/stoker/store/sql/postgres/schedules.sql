@@ -41,6 +41,10 @@ SELECT d.name, d.node, d.slot, d.first, d.count, t.now, d.fate, d.job, d.reason,
 FROM (SELECT stoker.now() AS now) t, decided d
 ON CONFLICT (name, node, slot) DO NOTHING;
 
+-- name: schedule_waiting
+-- How many jobs under concurrency keys have not begun.
+SELECT gate, count(*) FROM stoker.jobs WHERE gate = ANY ($1::text[]) AND state = 'new' GROUP BY gate;
+
 -- name: schedule_pause
 UPDATE stoker.schedules SET paused = coalesce(paused, stoker.now()) WHERE name = $1 RETURNING 1;
 
@@ -55,6 +59,47 @@ WHERE name = $1 AND slot < $2 ORDER BY slot DESC, node LIMIT $3;
 -- name: schedule_slots
 SELECT name, node, slot, first, count, at, fate, job, reason, decider FROM stoker.slots
 WHERE at < $1 ORDER BY at DESC, name, node, slot DESC LIMIT $2;
+
+-- name: schedule_runs
+-- The newest slots of schedules with their jobs, but for inputs and outputs. A job that has ended did so after its slot
+-- was decided; a day for clocks that went back.
+SELECT d.n::integer, s.name, s.node, s.slot, s.first, s.count, s.at, s.fate, s.job, s.reason, s.decider,
+       j.seq, j.id, j.command, j.state, j.waits, j.priority, j.created, j.updated, j.run_at, j.expires, j.started,
+       j.finished, j.attempt, j.fence, j.owner, j."user", j.tags, j.gate, j.unique_key, j.progress, j.fault, j.cancel,
+       j.overrides, ''::bytea AS input, NULL::bytea AS output
+FROM unnest($1::text[], $2::text[], $3::integer[]) WITH ORDINALITY AS d (name, node, most, n)
+CROSS JOIN LATERAL (
+  SELECT * FROM stoker.slots x WHERE x.name = d.name AND x.node = d.node ORDER BY x.slot DESC LIMIT d.most) s
+LEFT JOIN LATERAL (
+  SELECT h.* FROM stoker.jobs h WHERE h.id = s.job
+  UNION ALL
+  SELECT e.* FROM stoker.ended e WHERE e.id = s.job AND e.finished >= s.at - interval '1 day'
+  LIMIT 1) j ON true
+ORDER BY d.n, s.slot;
+
+-- name: schedule_dump
+SELECT name, node, last, paused, job, fingerprint, seen FROM stoker.schedules
+WHERE (name, node) > ($1::text, $2::text) ORDER BY name, node LIMIT $3;
+
+-- name: schedule_dump_slots
+SELECT name, node, slot, first, count, at, fate, job, reason, decider FROM stoker.slots
+WHERE (name, node, slot) > ($1::text, $2::text, $3::timestamptz) ORDER BY name, node, slot LIMIT $4;
+
+-- name: schedule_restore
+-- Schedules as another store kept them. What either store has decided is owed by none.
+INSERT INTO stoker.schedules AS s (name, node, last, paused, job, fingerprint, seen)
+SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::text[], $6::text[],
+                     $7::timestamptz[]) d (name, node, last, paused, job, fingerprint, seen)
+ORDER BY d.name, d.node
+ON CONFLICT (name, node) DO UPDATE SET last = greatest(s.last, excluded.last)
+RETURNING xmax = 0;
+
+-- name: schedule_restore_slots
+INSERT INTO stoker.slots (name, node, slot, first, count, at, fate, job, reason, decider)
+SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::integer[], $6::timestamptz[],
+                     $7::text[], $8::text[], $9::text[], $10::text[])
+ON CONFLICT (name, node, slot) DO NOTHING
+RETURNING 1;
 
 -- name: schedule_forget
 -- A bite of what was decided long ago, and schedules that nobody has had in his files for as long.

@@ -65,7 +65,7 @@ FROM ranks WHERE ranks.priority IS NOT NULL;
 -- Ended jobs by command.
 SELECT command, count(*),
        sum(state = 'completed'), sum(state = 'failed'), sum(state = 'cancelled'),
-       sum(state = 'completed' AND json_valid(output) AND json_extract(output, '$.success') IS 0),
+       sum(state = 'completed' AND json_valid(output) AND json_type(output, '$.success') IS 'false'),
        avg(CASE WHEN state = 'completed' THEN finished - created END),
        avg(CASE WHEN state = 'completed' THEN finished - started END)
 FROM jobs WHERE finished IS NOT NULL GROUP BY command ORDER BY command;

@@ -126,6 +126,7 @@ class JobElement extends HTMLElement {
     if (event.event !== "end") {
       this.setAttribute("status", "running");
       this.hear(event);
+      if (event.event === "reset") this.#catchUp(id);
       return;
     }
     const status = event.data.status ?? "unknown";
@@ -133,6 +134,12 @@ class JobElement extends HTMLElement {
     const record = await this.#record(id);
     this.end(status, record);
     this.dispatchEvent(new CustomEvent("end", { detail: record }));
+  }
+
+  /** Something was missed that is not told again: how far it is now, is asked. @param {string} id */
+  async #catchUp(id) {
+    const record = await this.#record(id);
+    if (record?.progress) this.hear({ topic: "", event: "progress", data: record.progress, cursor: "" });
   }
 
   /**

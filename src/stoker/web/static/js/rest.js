@@ -191,6 +191,7 @@ export class Job {
    * What it streams, from its first piece on, until it has ended.
    *
    * @returns {AsyncGenerator<any, void, void>}
+   * @throws {StokerError} `gone`: we were away for longer than its pieces are kept, and some are missing
    */
   async *stream() {
     /** @type {StokerEvent[]} */
@@ -205,6 +206,7 @@ export class Job {
         const event = heard.shift();
         if (event === undefined) await more.wait(60_000);
         else if (event.event === "chunk") yield event.data;
+        else if (event.event === "reset") throw new StokerError("gone", "some of what it streamed is not kept", 0);
         else if (event.event === "end") return;
       }
     } finally {

@@ -8,7 +8,7 @@
 
 import { Pause, jitter } from "./common.js";
 import { StokerError } from "./rest.js";
-import { formatCursors, frames, isAfter, parseCursors, placeOf } from "./wire.js";
+import { Turn, formatCursors, frames, isAfter, parseCursors, parted, placeOf } from "./wire.js";
 
 /** @typedef {import("./types").ServerEvent} ServerEvent */
 /** @typedef {import("./types").State} State */
@@ -17,7 +17,7 @@ import { formatCursors, frames, isAfter, parseCursors, placeOf } from "./wire.js
 /** Milliseconds; without a word for so long, something on the way is holding the stream back. */
 const HELLO_WITHIN = 3_000;
 /** Seconds that the bridge may keep a question that it has no news for. */
-const POLL_WAIT = 25;
+const POLL_WAIT = 15;
 /** Milliseconds of polling before a stream is tried again, for it may have been a slow server; doubles each time. */
 const POLL_FOR = 10_000;
 const POLL_FOR_MOST = 600_000;
@@ -72,8 +72,8 @@ export class Stream {
       if (connection.greeted) failures = 0;
       if (why === ANEW || this.#stopped) continue;
       if (why === BUFFERED) this.#pollInstead();
-      else this.#tell(why);
-      const delay = why === BUFFERED ? 0 : jitter(failures++);
+      else if (!(why instanceof Turn)) this.#tell(why);
+      const delay = why === BUFFERED ? 0 : why instanceof Turn ? why.retry : jitter(failures++);
       this.#parts.log(`connection ended: ${why}`, { againInMs: Math.round(delay) });
       await this.#pause.wait(delay);
     }
@@ -234,7 +234,7 @@ class Connection {
       for await (const frame of frames(/** @type {any} */ (body), () => (this.#heard = Date.now()))) {
         if (this.#control.signal.aborted) break;
         if (frame.event === "hello") clearTimeout(late);
-        if (frame.event === "bye") return `the server said: ${JSON.parse(frame.data).reason}`;
+        if (frame.event === "bye") return parted(JSON.parse(frame.data));
         this.#hear(frame.event, frame.id, JSON.parse(frame.data));
       }
       return this.#control.signal.reason ?? "the server closed it";

@@ -139,3 +139,24 @@ function parseFrame(block) {
   frame.data = data.join("\n");
   return frame;
 }
+
+/** The server asks to come again: nothing is wrong, and nobody has to know. */
+export class Turn {
+  /** @param {string} reason @param {number} retry milliseconds until then */
+  constructor(reason, retry) {
+    this.reason = reason;
+    this.retry = retry;
+  }
+
+  toString() {
+    return this.reason;
+  }
+}
+
+/**
+ * @param {{reason: string, retry?: number}} bye
+ * @returns {unknown} why a stream ended
+ */
+export function parted({ reason, retry }) {
+  return retry === undefined ? `the server said: ${reason}` : new Turn(reason, retry);
+}
