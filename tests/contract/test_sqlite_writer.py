@@ -243,6 +243,16 @@ PLANS = {
     "schedule_slots": "slots_at (at<?)",
     "schedule_slots_of": "PRIMARY KEY (name=?)",
     "schedule_standing": "PRIMARY KEY (name=? AND node=?)",
+    "schedule_dump": "PRIMARY KEY ((name,node)>(?,?))",
+    "schedule_dump_slots": "PRIMARY KEY ((name,node,slot)>(?,?,?))",
+    "schedule_restore_last": "PRIMARY KEY (name=? AND node=?)",
+    "schedule_runs": "PRIMARY KEY (name=? AND node=?)",
+    "schedule_waiting": "jobs_gate (gate=?)",
+    "audit": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    "forget_audit": "audit_at (at<?)",
+    "revoked": "(seq>?)",
+    "forget_revoked": "revoked_until (until<?)",
+    "forget_spent": "spent_until (until<?)",
 }
 LISTS = {"jobs", "count_ended", "command_stats", "delete_old_events", "pauses", "nodes", "forget_nodes", "dump"}
 """Statements that read many rows because many are asked for."""
@@ -268,10 +278,11 @@ async def test_no_statement_is_left_out_of_the_plans() -> None:
     small = {
         "pause", "resume", "rate_get", "job_seq", "uncordon", "message_head", "message_number", "role_leave",
         "role_nodes", "roles", "schedule_unseen", "set_message_number", "set_message_purged",
+        "revoke", "revoke_number",
     }  # fmt: skip
     inserts = {
         "insert_job", "insert_event", "take_unique", "rate_set", "beat", "cordon", "restore_job", "add_message",
-        "keep_stats", "role_make", "role_seen", "schedule_slot",
+        "keep_stats", "role_make", "role_seen", "schedule_slot", "add_audit", "schedule_restore", "spend",
     }  # fmt: skip
     assert set(SQL) - small - inserts == set(PLANS) | LISTS
 

@@ -9,7 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,8 +86,10 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+def machine() -> Iterator[Machine]:
+    """In a folder with a short name: the path of a socket has its limit."""
+    with tempfile.TemporaryDirectory(prefix="st-") as folder:
+        yield Machine(Path(folder))
 
 
 def analyze(*words: str) -> str:

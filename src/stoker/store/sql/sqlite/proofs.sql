@@ -16,7 +16,7 @@ ON CONFLICT (user, session) DO UPDATE SET
 -- Revocations beyond a cursor, each with the newest number; from the start for a cursor that cannot be.
 SELECT n.newest, r.seq, r.user, r.session, r.at, r.until
 FROM revoking n LEFT JOIN (
-  SELECT k.* FROM revoked k, revoking m WHERE k.seq > iif(?1 <= m.newest, ?1, 0) ORDER BY k.seq LIMIT ?2
+  SELECT * FROM revoked WHERE seq > (SELECT iif(?1 <= newest, ?1, 0) FROM revoking) ORDER BY seq LIMIT ?2
 ) r
 ORDER BY r.seq;
 
