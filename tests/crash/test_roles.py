@@ -52,9 +52,9 @@ class Crew:
         given = {"lease": LEASE, "look": 0.3, "consumers_max": 2, "spares": 0, "environ": self.environ, **options}
         return self.fleet.node(name, "duties", begin=False, **given)
 
-    def nodes(self, *names: str) -> list[Daemon]:
+    def nodes(self, *names: str, **options: Any) -> list[Daemon]:
         """So many at once."""
-        return started(*(self.node(name) for name in names))
+        return started(*(self.node(name, **options) for name in names))
 
     def rows(self) -> dict[str, tuple[str | None, int]]:
         """Who holds what, and in which term, as the store says."""
@@ -281,7 +281,7 @@ def test_seven_roles_on_three_nodes_under_random_kills(fleet: Fleet, folder: Pat
     """The 002 story: whatever dies, every role comes back, each term is one node's, and each is told once."""
     chance = random.Random(SEED)
     crew = Crew(fleet, folder, "mail", *ROLES[:6])
-    nodes = {daemon.settings.node: daemon for daemon in crew.nodes("a", "b", "c")}
+    nodes = {daemon.settings.node: daemon for daemon in crew.nodes("a", "b", "c", grace=1)}
     spread = until(lambda: evenly(crew, 7), 40, "2, 2 and 3 roles")
     print(f"seed {SEED}: {spread}")
     job = nodes["a"].client.submit("duties.serve")

@@ -13,7 +13,7 @@ from stoker.model.clock import Clock
 from stoker.model.command import CommandSpec
 from stoker.model.errors import StoreError
 from stoker.model.job import Claimed
-from stoker.router.jobs.trust import Trust, asked_now
+from stoker.router.jobs.trust import FAREWELL, Trust, asked_now
 from stoker.router.pools import share as pools_share
 from stoker.router.pools.lanes import FORK
 from stoker.router.pools.pool import Pool
@@ -103,12 +103,16 @@ class Claimer:
             self.wake()
 
     async def stop(self) -> None:
-        """Claim no more; a claim under way is carried through, so that nothing it took is lost."""
+        """Claim no more; a claim under way is carried through, so that nothing it took is lost. A server that is away
+        is not waited for: what it may have given us still, others find when the lease is over."""
         self.stopped = True
         if self._timer is not None:
             self._timer.cancel()
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        if self._task is not None:
+            _, late = await asyncio.wait({self._task}, timeout=FAREWELL if self._store.shared else None)
+            for task in late:
+                task.cancel()
+                await asyncio.wait({task})
 
     @property
     def node(self) -> str:
