@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,10 @@ from tests.postgres import Server, server
 
 # how wide somebody's terminal is must not decide how a table is cut
 os.environ.pop("COLUMNS", None)
+# a shell that starts the run in the background has it ignore what Ctrl-C and Ctrl-\\ send, and all its children with it
+for number, normal in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, normal)
 
 Fresh = Callable[..., Server]
 

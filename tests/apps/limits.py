@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -179,3 +180,8 @@ def thread_in_c() -> int:
 @limits.command(key="input.name")
 def one_at_a_time(name: str, gate: str) -> None:
     hold(gate)
+
+
+@limits.command
+def descriptors() -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import threading
 from pathlib import Path
 
@@ -83,3 +84,8 @@ async def counts(ctx: Context) -> int:
 async def blocks() -> int:
     """A coroutine that holds the loop up, as it should not."""
     return sum(range(10**15))
+
+
+@res.command
+async def descriptors() -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -175,6 +175,10 @@ async def test_the_counts_are_those_of_a_count_by_hand(store: Store, place: Plac
     assert await store.counts() == Counts(
         **states, ready=waits["slot"], scheduled=waits["time"], held=waits["key"], ready_since=since
     )
+    assert await store.counts(ended=False) == Counts(
+        new=states["new"], running=states["running"],
+        ready=waits["slot"], scheduled=waits["time"], held=waits["key"], ready_since=since,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

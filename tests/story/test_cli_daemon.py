@@ -288,6 +288,25 @@ def test_worker_starts_as_soon_as_the_store_can_be_opened(make: Make) -> None:
         assert worker.wait(30) == 0
 
 
+def test_worker_says_at_once_what_it_waits_for(make: Make) -> None:
+    """O26, O64: a disk that is not there yet, and then is."""
+    daemon = make("shell", begin=False)
+    disk = daemon.file("disk")
+    words = [*STOKER, "worker", "--import-modules", "shell", "--store", str(disk / "data" / "stoker.db")]
+    with subprocess.Popen(
+        words, cwd=daemon.folder, env={**daemon.environ, "STOKER_START_DELAY": "1h"}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    ) as worker:  # fmt: skip
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "Worker enabled - starting after 3600s delay...\n"
+        assert worker.stdout.readline() == f"Connection retry 1... there is no folder {disk}\n"
+        disk.mkdir()
+        assert worker.stdout.readline() == "Connected successfully\n"
+        until(daemon.client.try_connect, what="the worker to answer")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+
+
 def test_worker_that_is_disabled_says_so_and_stays(make: Make) -> None:
     """O25: two lines, alive, works on nothing, ends on a signal."""
     daemon = make("shell", begin=False)

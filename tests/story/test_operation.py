@@ -115,6 +115,20 @@ def test_the_process_limit_is_raised(make: Make) -> None:
     assert hard.client.call("story.double", number=1) == 2
 
 
+def test_the_limit_of_descriptors_is_raised_for_the_daemon_alone(make: Make) -> None:
+    """The router has what the hard limit lets; jobs, and what is loaded for them, have what the daemon was given: who
+    uses select() relies on it. So it is after a restart."""
+    daemon = make("limits", "residents", prefix_argv=["prlimit", "--nofile=300:5000"])
+    for _ in range(2):
+        assert resource.prlimit(daemon.router, resource.RLIMIT_NOFILE) == (5000, 5000)
+        assert resource.prlimit(daemon.zygote, resource.RLIMIT_NOFILE) == (300, 5000)
+        assert daemon.client.call("limits.descriptors") == [300, 5000]
+        assert daemon.client.call("res.descriptors") == [300, 5000]
+        before = daemon.router
+        daemon.client.ask("restart")
+        until(lambda before=before: daemon.router != before and daemon.client.try_connect())  # type: ignore[misc]
+
+
 def test_no_more_processes(make: Make) -> None:
     """V104, D28: when the system refuses to fork, jobs stay queued with their reason and unburned attempts; the daemon
     lives and says that it is ill; when there is room again, everything runs. As an ordinary user: root has no limit."""

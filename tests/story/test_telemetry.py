@@ -146,6 +146,7 @@ def test_loop_utilisation_is_the_part_in_which_it_did_not_wait(daemon: Daemon) -
     daemon.wait_here("half")
     with daemon.raw() as raw:
         subscribed(raw)
+        until(lambda: of(sample(raw)["workers"], "loops")["eluPercent"], what="it is known since when it works")
         found = [of(sample(raw)["workers"], "loops") for _ in range(6)]
     daemon.open_gate("half")
     half.wait(20)
@@ -161,6 +162,24 @@ def test_loop_utilisation_is_the_part_in_which_it_did_not_wait(daemon: Daemon) -
     assert min(one["eluPercent"] for one in found) < 20
     assert max(one["activeJobs"] for one in found) == 5
     assert 3 <= statistics.median(one["busyPercent"] for one in found) <= 7, "five of a hundred slots"
+
+
+def test_loop_and_jobs_are_told_over_the_same_time(daemon: Daemon) -> None:
+    """Whoever looks soon after an idle worker got a job sees its loop as busy as its slot; both fall when it ends."""
+    with daemon.raw() as raw:
+        subscribed(raw)
+        until(lambda: of(sample(raw)["workers"], "images")["busyPercent"] == 0, what="it is idle")
+        job = daemon.client.submit("images.spin", gate="same")
+        daemon.wait_here("same")
+        found = [of(pings(daemon), "images") for _ in range(20)]
+        found += [of(sample(raw)["workers"], "images") for _ in range(4)]
+        print([(one["busyPercent"], one["eluPercent"]) for one in found])
+        assert all(abs(one["busyPercent"] - one["eluPercent"]) < 15 for one in found)
+        assert found[-1]["eluPercent"] > 50
+        daemon.open_gate("same")
+        job.wait(20)
+        until(lambda: of(sample(raw)["workers"], "images")["busyPercent"] == 0)
+        assert of(sample(raw)["workers"], "images")["eluPercent"] < 10
 
 
 def test_an_idle_worker_is_not_woken_unless_somebody_looks(daemon: Daemon) -> None:
@@ -288,6 +307,31 @@ def test_people_see_it_without_another_tool(daemon: Daemon) -> None:
         told = raw.call(2, "pools")["data"]
     worker = next(one for one in told if one["product"] == "quiet")["processes"][0]
     assert {"cpuPercent", "rssMB", "ussMB", "heapUsedMB", "activeJobs", "eluPercent", "heartbeat"} <= worker.keys()
+
+
+def test_a_great_many_ended_jobs_are_counted_right(fleet: Fleet) -> None:
+    """Not for every question: but what has become of them is seen within seconds, and health does not count at all."""
+    node = fleet.node("one", "telemetry")
+    job = node.client.submit("plain.fails", retries=0)
+    assert job.wait(30).status == "failed"
+    row = fleet.sql("SELECT seq FROM stoker.ended")[0][0]
+    fleet.sql(
+        "INSERT INTO stoker.ended (seq, id, command, state, waits, priority, attempt, fence, round, created, updated, "
+        "run_at, finished, input) SELECT -n, 'x' || n, command, 'completed', waits, priority, attempt, fence, round, "
+        "created, updated, run_at, finished, input FROM stoker.ended, generate_series(1, 100000) n WHERE seq = %s", row
+    )  # fmt: skip
+    stats = node.client.stats()
+    assert (stats["completed"], stats["failed"], stats["running"]) == (100_000, 1, 0)
+    gated = node.client.submit("plain.gated", gate="counted")
+    node.wait_here("counted")
+    assert node.client.stats()["running"] == 1, "these are as they are now"
+    node.open_gate("counted")
+    assert gated.wait(20).status == "completed"
+    job.retry()
+    until(lambda: node.client.stats()["completed"] == 100_001)
+    assert job.wait(20).status == "failed"
+    until(lambda: node.client.stats()["failed"] == 1)
+    assert 'stoker_jobs{state="completed"} 100001' in node.client.ask("metrics", str)
 
 
 def test_nodes_of_one_store_see_each_others_figures(fleet: Fleet) -> None:

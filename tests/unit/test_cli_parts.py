@@ -63,18 +63,18 @@ def test_the_worker_waits_until_the_store_can_be_opened(tmp_path: Path) -> None:
     """O26: the place has to be there; a file has to be ours."""
     store = tmp_path / "disk" / "data" / "stoker.db"
     settings = settings_module.load({"store": str(store)}, environ={})
-    assert not worker.ready(settings)
+    assert worker.missing(settings)
     (tmp_path / "disk").mkdir()
-    assert worker.ready(settings)
+    assert worker.missing(settings) is None
     store.parent.mkdir()
-    assert worker.ready(settings)
+    assert worker.missing(settings) is None
     store.write_text("no database, but long enough to be looked at\n" * 10)
-    assert not worker.ready(settings)
+    assert worker.missing(settings)
     store.unlink()
     connection = Connection(store, writing=True)
     connection.migrate()
     connection.close()
-    assert worker.ready(settings)
+    assert worker.missing(settings) is None
 
 
 def test_the_worker_waits_no_longer_than_it_may(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +82,9 @@ def test_the_worker_waits_no_longer_than_it_may(tmp_path: Path, capsys: pytest.C
     line.root = str(tmp_path)
     settings = line.settings(store=str(tmp_path / "a" / "b" / "c.db"), start_delay="200ms")
     worker.await_store(settings)
-    assert capsys.readouterr().out == "Worker enabled - starting after 0.2s delay...\n"
+    enabled, retry = capsys.readouterr().out.splitlines()
+    assert enabled == "Worker enabled - starting after 0.2s delay..."
+    assert retry.startswith("Connection retry 1... there is no folder")
 
 
 def test_the_demo_says_what_is_missing_and_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

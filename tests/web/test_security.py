@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -25,7 +26,8 @@ from tests.daemon import UP, Daemon, until
 from tests.web.conftest import MakeSite
 from tests.web.site import Site, Tab
 
-OPEN = {("GET", "/js/{name}"): 200, ("HEAD", "/js/{name}"): 200, ("HEAD", "/login"): 200}
+OPEN = {("GET", "/js/{name}"): 200, ("HEAD", "/js/{name}"): 200, ("HEAD", "/login"): 200,
+        ("GET", "/favicon.ico"): 204, ("HEAD", "/favicon.ico"): 204}  # fmt: skip
 """Routes that ask nobody who they are, and what they answer: the scripts of the pages, and a look at the door."""
 VALUES = {"id": "nowhere", "command": "story.double", "name": "ping", "stream": "none", "path": ""}
 
@@ -175,7 +177,29 @@ def test_the_printed_address_signs_in_once(site: Site) -> None:
         assert "stoker=" in renewed.headers["set-cookie"]
         assert browser.post("/auth/logout", headers={"Origin": site.base}).status_code == 204
     with httpx.Client(base_url=site.base, trust_env=False, verify=False) as thief:
-        assert thief.get(url).status_code == 401
+        refused = thief.get(url)
+        assert (refused.status_code, refused.json()["error"]) == (401, "unauthorized")
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+def test_a_person_is_told_in_words(site: Site) -> None:
+    """Who opens an address in a browser sees a sentence; a program gets its JSON."""
+    with httpx.Client(base_url=site.base, trust_env=False, verify=False, headers=BROWSER) as browser:
+        used = browser.get("/login", params={"ticket": "st1.wrong"})
+        assert (used.status_code, used.headers["content-type"]) == (401, "text/html; charset=utf-8")
+        assert "<p>This link is good once" in used.text
+        assert "{" not in used.text
+        assert "Content-Security-Policy" in used.headers
+        nobody, nowhere = browser.get("/"), browser.get("/<b>nowhere")
+        assert (nobody.status_code, nowhere.status_code) == (401, 404)
+        assert "<p>Say who you are" in nobody.text
+        foreign = browser.get("/", headers={"Host": "evil.example"})
+        assert (foreign.status_code, "<p>Nobody is served under the name" in foreign.text) == (403, True)
+        assert browser.post("/jobs", json={}).json()["error"] == "unauthorized"
+        assert browser.get("/favicon.ico").status_code == 204
+    assert site.client(None).get("/nowhere").json()["error"] == "not_found"
 
 
 def test_a_ticket_is_good_once_and_for_streams_only(site: Site) -> None:
@@ -261,7 +285,9 @@ def test_the_command_line_makes_tokens(site: Site) -> None:
     assert (told["user"], told["session"], told["level"]) == ("u7", "s", "viewer")
     assert 3500 < told["expires"] - time.time() <= 3600
     assert nobody.get("/jobs?user=other", headers={"Authorization": f"Bearer {told['token']}"}).status_code == 200
-    assert "everybody" in _cli(site, "token", "--user", "0", code=7)
+    assert "everybody" in _cli(site, "token", "--user", "0", code=2)
+    for wrong in (["--user", ""], ["--user", "u7", "--session", ""], ["--user", "", "--revoke"]):
+        assert re.fullmatch(r"stoker: --user, --session: \w+ has 1 to 256 .*\n", _cli(site, "token", *wrong, code=2))
     assert "30 days" in _cli(site, "token", "--user", "u7", "--life", "31d", code=2)
 
 

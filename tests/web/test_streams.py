@@ -275,6 +275,9 @@ def test_the_limit_of_jobs_is_not_one_of_streams(make_site: MakeSite) -> None:  
         refused = site.client("one more").get("/events", params={"instance": "t", "topics": "audience"})
         assert (refused.status_code, refused.json()["error"]) == (503, "full")
         assert "retry-after" in refused.headers
+        until(lambda: site.daemon.client.ask("clients", dict[str, Any])["streams"] == {"open": 200, "max": 200})
+        assert site.daemon.client.stats()["streams"] == {"open": 200, "max": 200}
+        assert 'stoker_streams{kind="open"} 200' in site.daemon.client.ask("metrics", str)
         assert site.daemon.client.send_to_all("web", 0, "everybody", {"n": 1}).tabs == 200
         for raw in raws:
             raw.settimeout(20)
@@ -287,3 +290,6 @@ def test_the_limit_of_jobs_is_not_one_of_streams(make_site: MakeSite) -> None:  
         for raw in raws:
             raw.close()
     until(lambda: site.tabs() == 0, 10)
+    until(lambda: site.daemon.client.stats()["streams"] == {"open": 0, "max": 200})
+    site.daemon.client.ask("restart")
+    until(lambda: site.daemon.client.try_connect() and site.daemon.client.stats()["streams"]["max"] == 200)

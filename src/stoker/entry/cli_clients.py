@@ -24,6 +24,7 @@ def clients(ctx: typer.Context, json: Json = False) -> None:
             [
                 ("scripts", str(found["script"])),
                 ("bridges", str(found["web"])),
+                ("streams", streams(found["streams"])),
                 ("users", str(len(tree))),
                 ("sessions", str(sessions)),
                 ("tabs", str(found["tabs"])),
@@ -33,6 +34,11 @@ def clients(ctx: typer.Context, json: Json = False) -> None:
     if tree:
         show.say()
         show.say(show.table(("user", "session", "tabs", "instances"), _rows(tree), right=("tabs",)))
+
+
+def streams(found: dict[str, int]) -> str:
+    """Open ones, of how many; nothing where there is no bridge."""
+    return f"{found['open']} of {found['max']}" if found["max"] else ""
 
 
 def _rows(tree: dict[str, dict[str, list[str]]]) -> list[tuple[str, str, int, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from stoker.entry import cli_nodes, details, exits, figures, session, show
+from stoker.entry import cli_clients, cli_nodes, details, exits, figures, session, show
 from stoker.entry.arguments import Shape
 from stoker.entry.options import Json
 from stoker.entry.session import Session
@@ -66,6 +66,7 @@ def status_lines(stats: dict[str, Any]) -> list[Any]:
                 ("paused", ", ".join(stats["paused"])),
                 ("health", Text(show.clean(stats["health"]["message"]), "green" if well else "bold red")),
                 ("clients", ", ".join(f"{number} {role}" for role, number in stats["clients"].items() if number)),
+                ("streams", cli_clients.streams(stats["streams"])),
                 ("node", f"{stats['node']}, version {stats['version']}"),
                 ("store", stats["store"]),
                 ("socket", stats["socket"]),

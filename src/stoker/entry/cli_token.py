@@ -16,7 +16,7 @@ from stoker.entry.session import Session
 from stoker.model import quantities
 from stoker.model.access import LEVELS, PROOF_LIFE_MAX, Access
 from stoker.model.audit import Deed
-from stoker.model.errors import DaemonUnavailable, SettingsError
+from stoker.model.errors import DaemonUnavailable, RequestError, SettingsError
 from stoker.settings import Settings
 
 
@@ -46,13 +46,15 @@ def token(
     from stoker.web import Identity, tokens
 
     settings = session.of(ctx).settings()
+    try:
+        identity = Identity(user, secrets.token_hex(8) if name is None else name, level=_level(level))
+    except RequestError as error:
+        raise SettingsError(f"--user, --session: {error.message}") from None
     if revoke:
-        Identity(user, name or "any")
         _revoke(session.of(ctx), user, name)
         told = f"taken back: what was given to {user}" + ("" if name is None else f" in session {name}")
         show.data({"revoked": user, "session": name}) if json else show.say(told)
         return
-    identity = Identity(user, name or secrets.token_hex(8), level=_level(level))
     seconds = settings.web.token_life if life is None else _life(life)
     if seconds > tokens.TOKEN_LIFE_MAX:
         raise SettingsError(f"--life: a token is good for {tokens.TOKEN_LIFE_MAX / 86400:g} days at most")

@@ -47,6 +47,7 @@ def main() -> int:
     stays = process.raise_process_limit(NPROC_SPARE + settings.consumers_max)
     if stays is not None:
         log.warning("RLIMIT_NPROC cannot be raised; jobs may find no process", limit=stays)
+    os.environ[process.DESCRIPTORS] = str(process.raise_descriptor_limit())
     try:
         with offline.held(settings.store_path):
             return uvloop.run(_run(settings, listeners))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import resource
 import secrets
 import signal
 import socket
@@ -38,8 +37,7 @@ def main() -> int:
     logs.configure(settings)
     setproctitle.setproctitle(f"{settings.prefix}-web")
     process.die_with_parent(os.getppid(), signal.SIGTERM)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each browser needs one
+    process.raise_descriptor_limit()  # each browser needs one
     try:
         app = serve.application(settings, sockets)
         uvloop.run(serve.serve(app, sockets, streams, lambda: _ready(settings, sockets, streams, greet)))

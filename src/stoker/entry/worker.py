@@ -32,21 +32,29 @@ def idle() -> int:
 
 
 def await_store(settings: Settings) -> None:
-    """Wait for the store, as long as ``start_delay`` says and no longer than it needs. The daemon tells what is wrong
-    with one that never comes."""
+    """Wait for the store, as long as ``start_delay`` says and no longer than it needs. Why it cannot be opened is said
+    at once, and when that is for another reason; the daemon goes on with one that never comes."""
     print(f"Worker enabled - starting after {settings.start_delay:g}s delay...", flush=True)
     deadline = time.monotonic() + settings.start_delay
-    while not ready(settings) and time.monotonic() < deadline:
+    tries, said = 0, None
+    while (reason := missing(settings)) is not None and time.monotonic() < deadline:
+        tries += 1
+        if reason != said:
+            print(f"Connection retry {tries}... {reason}", flush=True)
+            said = reason
         time.sleep(LOOK_EVERY)
+    if said is not None and reason is None:
+        print("Connected successfully", flush=True)
 
 
-def ready(settings: Settings) -> bool:
-    """Whether the store can be opened: it is there and ours, or can be made."""
+def missing(settings: Settings) -> str | None:
+    """Why the store cannot be opened; None when it is there and ours, or can be made."""
     path = settings.store_path
     if path is not None and not path.parent.parent.exists():
-        return False  # the daemon makes one folder; a missing disk has more missing than that
+        # the daemon makes one folder; a missing disk has more missing than that
+        return f"there is no folder {path.parent.parent}"
     try:
         offline.finish(address.look(settings.store))
-    except StoreError:
-        return False
-    return True
+    except StoreError as error:
+        return error.message
+    return None

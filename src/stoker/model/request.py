@@ -18,6 +18,8 @@ TAGS_MAX = 32
 TEXT_MAX = 256
 """Characters of a tag, user, unique or concurrency key at most."""
 
+NUMBERS = ("delay", "at", "expires", "timeout", "retries", "memory")
+
 EMPTY = msgspec.Raw(b"{}")
 
 
@@ -91,11 +93,10 @@ def resolve(request: Request, spec: CommandSpec | None, now: float) -> Submissio
 def _check(request: Request, user: str | None) -> None:
     if request.delay is not None and request.at is not None:
         raise RequestError("give either delay or at, not both")
-    numbers = {name: getattr(request, name) for name in ("delay", "at", "expires", "timeout", "retries", "memory")}
-    numbers["window"] = request.unique.window if request.unique else None
-    for name, value in numbers.items():
-        if value is not None and not 0 <= value < math.inf:
-            raise RequestError(f"{name} is a number, 0 or more, not {value}")
+    for name in NUMBERS:
+        _check_number(name, getattr(request, name))
+    if request.unique is not None:
+        _check_number("window", request.unique.window)
     if request.trace is not None and not tracing.is_traceparent(request.trace):
         raise RequestError("trace is a W3C traceparent: 00-<32 hexadecimal digits>-<16 digits>-<2 digits>")
     if len(request.tags) > TAGS_MAX:
@@ -106,6 +107,11 @@ def _check(request: Request, user: str | None) -> None:
             raise RequestError(f"users, tags and keys have 1 to {TEXT_MAX} characters")
     if user is not None:
         not_everybody(user)
+
+
+def _check_number(name: str, value: float | None) -> None:
+    if value is not None and not 0 <= value < math.inf:
+        raise RequestError(f"{name} is a number, 0 or more, not {value}")
 
 
 def _key(spec: CommandSpec | None, user: str | None, input: bytes) -> str | None:

@@ -76,8 +76,8 @@ def after(
     if cancel is not None:
         return Ending(State.CANCELLED, job.attempt, fault=Fault("Cancelled", cancel))
     match outcome:
-        case Done(output):
-            return Ending(State.COMPLETED, job.attempt, output=output)
+        case Done():
+            return Ending(State.COMPLETED, job.attempt, output=outcome.output)
         case Failed(fault):
             return Ending(State.FAILED, job.attempt, fault=fault)
         case Cancelled(reason):

@@ -46,7 +46,10 @@ def running(command: str, job: str, attempt: int, parent: str | None) -> Attempt
     api = sys.modules.get(API)
     if api is None or job == NO_JOB:
         return None
-    return Attempt(api, command, job, attempt, parent)
+    # a tracer's trouble is its own, here and at the end
+    with contextlib.suppress(Exception):
+        return Attempt(api, command, job, attempt, parent)
+    return None
 
 
 def flush() -> None:
@@ -75,6 +78,10 @@ class Attempt:
 
     def left(self, outcome: Outcome | None) -> None:
         """The attempt has come to this."""
+        with contextlib.suppress(Exception):
+            self._tell(outcome)
+
+    def _tell(self, outcome: Outcome | None) -> None:
         span = self._span
         match outcome:
             case Failed(fault) | Retry(fault) | Lost(fault):

@@ -52,6 +52,7 @@ def build(
     member.on_news, member.on_messages, member.on_orders = hub.pulses.elsewhere, hub.wake, roles.wake
     keeper.on_look = board.look
     pool.first, dispatcher.on_ended = dispatcher.serve, board.dispatched
+    pool.watch(board.worker)
 
     board.house = House(
         settings=settings, clock=clock, boot=boot, store=store, pool=pool, nursery=nursery, desk=desk, claimer=claimer,

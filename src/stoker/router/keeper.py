@@ -96,17 +96,17 @@ class Keeper:
         """Whatever waits though it should not."""
         self.on_look()
         await self.reap()
-        for id in await self._store.expire():
-            self._audience.nudge(id)
+        self._audience.nudge(await self._store.expire())
         await self._member.obey()
         if self._store.shared:
             self._audience.wake()
             self._hub.wake()
         elif self._pool.ready:
             # where others share the store, they may know what we do not
-            for id in await self._store.orphan(list(self._pool.commands)):
+            orphans = await self._store.orphan(list(self._pool.commands))
+            for id in orphans:
                 log.warning("a job of an unknown command failed", job=id)
-                self._audience.nudge(id)
+            self._audience.nudge(orphans)
         self._pool.try_again()
         self._claimer.wake()
         return self._settings().look

@@ -18,11 +18,12 @@ from stoker.model.job import Claimed, State, Submission, Submitted
 from stoker.model.outcome import Outcome
 from stoker.model.stats import Sample
 from stoker.router.house import House
-from stoker.router.jobs.attempt import Attempt, End
+from stoker.router.jobs.attempt import Attempt
 from stoker.router.jobs.endings import Closed
 from stoker.router.jobs.trust import Trust
 from stoker.router.methods import jobs, table
 from stoker.router.methods.acts import Asker
+from stoker.router.pools.resident import Resident
 from stoker.router.push.pulse import JOBS, STATS
 from stoker.wire.frames import DIRECT, Answer, Ask
 
@@ -53,7 +54,7 @@ class Switchboard:
         if attempt.run >= DIRECT:
             self.house.dispatcher.end(attempt, outcome)
         else:
-            self.house.desk.end([End(attempt, outcome)])
+            self.house.desk.end([(attempt, outcome)])
 
     def claimed(self, jobs: list[Claimed], trust: Trust) -> None:
         """Jobs are ours to run."""
@@ -72,27 +73,31 @@ class Switchboard:
     def written(self, batch: list[Closed]) -> None:
         """Endings are in the store."""
         house = self.house
-        for job, ending, _ in batch:
-            if ending.run_at is not None:
-                house.keeper.due_at(ending.run_at)
-            if ending.run_at is not None or job.key is not None:
-                house.claimer.wake()
+        again = [one.ending.run_at for one in batch if one.ending.run_at is not None]
+        if again:
+            house.keeper.due_at(min(again))
+        if again or any(one.job.key is not None for one in batch):
+            house.claimer.wake()
         house.monitors.ended(batch)
         if house.hub.pulses.wanted(JOBS):
-            for job, ending, _ in batch:
-                house.hub.pulses.job(job.id, ending.state, job.command, job.user)
+            for one in batch:
+                house.hub.pulses.job(one.job.id, one.ending.state, one.job.command, one.job.user)
         if not self.busy:
             self.idle.set()
 
     def dispatched(self, attempt: Attempt, outcome: Outcome) -> None:
         """A dispatched job has ended."""
-        self.house.tally.ended(attempt, outcome, self.house.clock.mono())
+        self.house.tally.ended([(attempt, outcome)], self.house.clock.mono())
 
     def sampled(self, sample: Sample) -> None:
         """There are new figures."""
         self.house.figures.latest = sample
         if self.house.hub.pulses.wanted(STATS):
             self.house.hub.pulse(STATS, STATS, sample)
+
+    def worker(self, worker: Resident, state: str, how: str | None) -> None:
+        """A worker that stays has come into a state."""
+        self.house.hub.pulses.worker(worker.pid, worker.product, str(worker.isolation), state, how)
 
     def look(self) -> None:
         """The daemon looks after itself."""

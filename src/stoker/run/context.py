@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
 from collections import deque
@@ -43,17 +44,22 @@ class Context:
     """
 
     __stoker_context__ = True
+    resident: Any = None
+    """What the product's start hook made: see :meth:`stoker.Product.resident`."""
+    _asks = 0
 
     def __init__(self, assign: Assign, line: Line) -> None:
         self._assign = assign
         self._line = line
-        self._asks = 0
-        self._printed: dict[EventKind, str] = {}
-        self._deferred: deque[Callable[[], Any]] = deque()
-        self._exits = contextlib.ExitStack()
-        self.stream = Stream(self._say)
-        self.resident: Any = None
-        """What the product's start hook made: see :meth:`stoker.Product.resident`."""
+        # what most jobs never use is made at its first use: a resident makes a context for each of 20,000 jobs a second
+        self._printed: dict[EventKind, str] | None = None
+        self._deferred: deque[Callable[[], Any]] | None = None
+        self._exits: contextlib.ExitStack | None = None
+
+    @functools.cached_property
+    def stream(self) -> Stream:
+        """The job's streamed output."""
+        return Stream(self._say)
 
     @property
     def job(self) -> str:
@@ -154,17 +160,19 @@ class Context:
         running = sys.modules.get("asyncio.events")
         loop = running._get_running_loop() if running is not None else None
         if loop is None:
+            if self._deferred is None:
+                self._deferred = deque()
             self._deferred.append(action)
         else:
             loop.call_soon(action)
 
     def cleanup(self, action: Callable[[], Any]) -> None:
         """Run ``action`` when the handler ends, however it ends short of being killed; last registered, first run."""
-        self._exits.callback(action)
+        self._stack.callback(action)
 
     def enter(self, manager: contextlib.AbstractContextManager[T]) -> T:
         """Enter a context manager that is left when the handler ends."""
-        return self._exits.enter_context(manager)
+        return self._stack.enter_context(manager)
 
     @contextlib.contextmanager
     def environment(self, values: Mapping[str, str | None]) -> Iterator[None]:
@@ -175,6 +183,8 @@ class Context:
 
     def print(self, kind: EventKind, text: str) -> None:
         """Keep a piece of captured output, line by line. For residents, where jobs share one stdout."""
+        if self._printed is None:
+            self._printed = {}
         text = self._printed.pop(kind, "") + text
         lines, end, rest = text.rpartition("\n")
         if end:
@@ -193,9 +203,16 @@ class Context:
 
     def close(self) -> None:
         """Run the clean-ups. For the executor."""
-        self._exits.close()
-        for kind, rest in self._printed.items():
+        if self._exits is not None:
+            self._exits.close()
+        for kind, rest in (self._printed or {}).items():
             self._say(kind, _json.encode(rest))
+
+    @property
+    def _stack(self) -> contextlib.ExitStack:
+        if self._exits is None:
+            self._exits = contextlib.ExitStack()
+        return self._exits
 
     def _say(self, kind: EventKind, data: bytes) -> None:
         if len(data) > EVENT_MAX:

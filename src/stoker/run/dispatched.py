@@ -7,7 +7,7 @@ lives, :func:`perform` runs the very same handler in the caller, through the sam
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from stoker.model.command import Command
@@ -55,12 +55,13 @@ class Carrier(Channel):
             for buffer in buffers:
                 buffer.gone()
 
-    def send_all(self, some: Iterable[Any]) -> None:
+    def send_all(self, some: Sequence[Any]) -> None:
         plain: list[Any] = []
         for frame in some:
             if isinstance(frame, Ended) and frame.run >= DIRECT:
-                super().send_all(plain)
-                plain = []
+                if plain:
+                    super().send_all(plain)
+                    plain = []
                 self.send(frame)
             else:
                 plain.append(frame)

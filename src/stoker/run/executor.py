@@ -13,7 +13,7 @@ import inspect
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from stoker.model import interrupt, tracing
@@ -46,21 +46,24 @@ def carry(parcel: Callable[[Assign], Any]) -> None:
 class Run:
     """One attempt on its way through the pipeline."""
 
+    command: Command[Any, Any] | None = None
+    arguments: Mapping[str, Any] = {}
+    value: Any = None
+    outcome: Outcome | None = None
+    interrupted: Interrupt | None = None
+    warmth: Warmth = COLD
+    exchange: Any = None
+    """The Buffers that come and go with a dispatched job; None for a stored one, which has none."""
+    errors: list[BaseException] | None = None
+    """Where an exception is kept, if anybody wants it."""
+
     def __init__(self, assign: Assign, line: Line, result_max: int) -> None:
         self.assign = assign
         self.context = Context(assign, line)
         self.result_max = result_max
-        self.command: Command[Any, Any] | None = None
-        self.arguments: dict[str, Any] = {}
-        self.value: Any = None
-        self.outcome: Outcome | None = None
-        self.interrupted: Interrupt | None = None
-        self.warmth: Warmth = COLD
-        self.exchange: Any = _parcels[0](assign) if assign.run >= DIRECT else None
-        """The Buffers that come and go with a dispatched job; None for a stored one, which has none."""
-        self.errors: list[BaseException] | None = None
-        """Where an exception is kept, if anybody wants it."""
         self.started = time.time()
+        if assign.run >= DIRECT:
+            self.exchange = _parcels[0](assign)
 
     @property
     def moving(self) -> contextlib.AbstractContextManager[Any]:
@@ -100,7 +103,7 @@ def validate(run: Run) -> None:
     if run.exchange is not None:
         run.arguments = run.exchange.filled(run.arguments)
     if signature.context is not None:
-        run.arguments[signature.context] = run.context
+        run.arguments = {**run.arguments, signature.context: run.context}
 
 
 def no_limit() -> None:
@@ -161,43 +164,59 @@ def prepare(run: Run, source: Source, limit: Callable[[], None]) -> bool:
 
 def execute(run: Run, source: Source, limit: Callable[[], None] = no_limit) -> None:
     """The whole pipeline for a process or a thread."""
-    with _named(run), run.moving:
+    with Named(run), run.moving:
         if prepare(run, source, limit):
             assert run.command is not None
-            with contextlib.closing(run.context), run.warmth.lend(run.command, run.context):
-                perform(run)
+            try:
+                with run.warmth.lend(run.command, run.context):
+                    perform(run)
+            finally:
+                run.context.close()
             capture(run)
 
 
 async def execute_async(run: Run, source: Source) -> None:
     """The whole pipeline for a task."""
-    with _named(run), run.moving:
+    with Named(run), run.moving:
         if prepare(run, source, no_limit):
             assert run.command is not None
-            with contextlib.closing(run.context):
+            try:
                 async with await run.warmth.alend(run.command, run.context):
                     await perform_async(run)
+            finally:
+                run.context.close()
             capture(run)
 
 
-@contextlib.contextmanager
-def _named(run: Run) -> Iterator[None]:
-    """Every exception becomes one of the closed set of outcomes, and all of it is one span where somebody traces."""
-    span, assign = None, run.assign
-    try:
-        span = tracing.running(assign.command, assign.job, assign.attempt, assign.trace)
-        yield
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as error:
+class Named:
+    """Within it every exception becomes one of the closed set of outcomes, and all of it is one span where somebody
+    traces."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        assign = run.assign
+        self._span = tracing.running(assign.command, assign.job, assign.attempt, assign.trace)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if error is None and self._span is None:
+            return True
+        kept = error is not None and not isinstance(error, KeyboardInterrupt | GeneratorExit)
+        if error is not None and kept:
+            self._keep(error)
+        if self._span is not None:
+            self._span.left(self._run.outcome)
+        return kept
+
+    def _keep(self, error: BaseException) -> None:
+        run = self._run
         if run.errors is not None:
             run.errors.append(error)
         run.outcome = outcome_of(error, run)
         # a resident runs many jobs: what the handler had in memory goes now, not when a collection finds the cycle
         traceback.clear_frames(error.__traceback__)
-    finally:
-        if span is not None:
-            span.left(run.outcome)
 
 
 def outcome_of(error: BaseException, run: Run) -> Outcome:

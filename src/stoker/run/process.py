@@ -79,6 +79,12 @@ def on_signal(number: int, handler: Callable[[int, types.FrameType | None], None
     _signal.signal(number, handler)
 
 
+def signal_handler(number: int) -> object:
+    """What :func:`on_signal`, or somebody after it, has put there."""
+    found: object = _signal.getsignal(number)
+    return found
+
+
 def take_descriptors(null: int, channel: int, stdout: int, stderr: int) -> None:
     """Keep 0-2 and the channel; close every other descriptor the parent had."""
     os.dup2(null, 0)
@@ -114,6 +120,24 @@ def raise_process_limit(wanted: int) -> int | None:
         resource.setrlimit(resource.RLIMIT_NPROC, (reach, hard))
     soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     return None if soft >= wanted else soft
+
+
+DESCRIPTORS = "STOKER_DESCRIPTORS"
+"""The variable by which a router tells its zygote the soft limit of descriptors that it was started with."""
+
+
+def raise_descriptor_limit() -> int:
+    """Let this process have as many descriptors as the hard limit lets; the soft limit that there was."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft
+
+
+def limit_descriptors(soft: int) -> None:
+    """Set the soft limit again; the hard one stays."""
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 def children(pid: int) -> list[int]:

@@ -35,7 +35,7 @@ _ASSIGN = Assign(0, NO_JOB, _COMMAND.name, b"{}", 1, 1, None, (), None, None, 0)
 def rehearse(times: int, result_max: int) -> None:
     """Go a job's way ``times`` times."""
     for _ in range(times):
-        assign = frames.TO_RUNNER.decode(frames.encode(_ASSIGN)[frames.HEAD.size :])
+        (assign,) = frames.TO_RUNNER.decode(frames.encode((_ASSIGN,))[frames.HEAD.size :])
         run = Run(assign, Silence(), result_max)
         execute(run, lambda: {_COMMAND.name: _COMMAND})
-        frames.encode(run.ended)
+        frames.encode((run.ended,))

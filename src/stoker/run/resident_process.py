@@ -87,11 +87,7 @@ class QueueLine(SoloLine):
         self._raise_pending()
 
     def send(self, frame: Any) -> None:
-        self._busy += 1
-        try:
-            self._tell()
-        finally:
-            self._busy -= 1
+        self.tell()
         super().send(frame)
 
     def end(self, ended: Ended) -> None:
@@ -99,6 +95,14 @@ class QueueLine(SoloLine):
         if not self._ended:
             self._hold_until = time.monotonic() + HOLD
         self._ended.append(ended)
+
+    def tell(self) -> None:
+        """Tell now how the runs so far have ended."""
+        self._busy += 1
+        try:
+            self._tell()
+        finally:
+            self._busy -= 1
 
     def poked(self, _signal: int, _frame: types.FrameType | None) -> None:
         """The router waits for what is held back, or has something to say."""
@@ -124,12 +128,12 @@ class QueueLine(SoloLine):
                 self._pending = self._pending or DaemonGone("the daemon is gone")
 
     def _note(self, frame: Any) -> None:
-        if isinstance(frame, Interrupt) and (frame.run != self._run or frame.kind == RECALL):
+        if isinstance(frame, Assign):
+            self._queue.append(frame)
+        elif isinstance(frame, Interrupt) and (frame.run != self._run or frame.kind == RECALL):
             self._give_back(frame.run)
         elif isinstance(frame, Interrupt | Answer):
             super()._note(frame)
-        elif isinstance(frame, Assign):
-            self._queue.append(frame)
         else:
             # at once, whatever it is busy with: the router wants to know just that
             self.doctor.hear(frame)
@@ -152,7 +156,8 @@ class ProcessResident:
         self._result_max = result_max
         self._looked = 0.0
         self.line = QueueLine(channel, page)
-        process.on_signal(POKE, self.line.poked)
+        self._poked = self.line.poked
+        process.on_signal(POKE, self._poked)
 
     def serve(self) -> None:
         """Until the router closes the channel."""
@@ -181,9 +186,12 @@ class ProcessResident:
             self.line.in_handler = False
             if limits is not None:
                 soften(limits)
-        process.on_signal(POKE, self.line.poked)  # a handler may have put its own there
+        if process.signal_handler(POKE) is not self._poked:
+            process.on_signal(POKE, self._poked)  # the handler has put its own there
         self._page.end()
         self.line.end(run.ended)
+        if assign.buffers:
+            self.line.tell()  # before their memory goes with the run: of large ones that takes milliseconds
 
     def _source(self) -> Commands:
         """The commands; while jobs follow each other without a pause, their source is looked at now and then."""

@@ -147,10 +147,11 @@ class Ticker:
 
     def filled(self, jobs: list[Claimed]) -> list[Claimed]:
         """Claimed jobs, those of schedule files with what they are to do."""
-        if not any(self._is_ours(job.command) for job in jobs):
+        ours = {name for name in {job.command for job in jobs} if self._is_ours(name)}
+        if not ours:
             return jobs
         now = self._settings()
-        return [firing.filled(job, self._entries.get, now) if self._is_ours(job.command) else job for job in jobs]
+        return [firing.filled(job, self._entries.get, now) if job.command in ours else job for job in jobs]
 
     def line(self, entry: Entry) -> Line:
         """What the store knows an entry by, on this node."""

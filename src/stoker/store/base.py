@@ -275,8 +275,9 @@ class Store(Protocol):
         because whoever writes them holds the job's row until they are committed. Between jobs there is no such order.
         """
 
-    def counts(self) -> Awaitable[Counts]:
-        """Totals of the whole store."""
+    def counts(self, *, ended: bool = True) -> Awaitable[Counts]:
+        """Totals of the whole store. Ended jobs are many, and each is counted; without ``ended`` theirs are 0, and the
+        answer is quick however many there are."""
 
     def command_stats(self) -> Awaitable[list[CommandStats]]:
         """One row per command that has ended jobs."""

@@ -10,7 +10,7 @@ from stoker.model.job import Overrides, Progress
 from stoker.model.outcome import Fault
 
 T = TypeVar("T")
-_NONE = Overrides()
+NO_OVERRIDES = Overrides()
 _overrides = msgspec.json.Decoder(Overrides)
 _tags = msgspec.json.Decoder(tuple[str, ...])
 _progress: msgspec.json.Decoder[Progress | None] = msgspec.json.Decoder(Progress)
@@ -23,11 +23,11 @@ def pack(value: Any) -> str:
 
 def pack_some(value: Any) -> str | None:
     """NULL for nothing: None, no tags, no overrides."""
-    return None if value is None or value in ((), _NONE) else pack(value)
+    return None if value is None or value in ((), NO_OVERRIDES) else pack(value)
 
 
 def overrides(text: str | None) -> Overrides:
-    return _read(_overrides, text, _NONE)
+    return _read(_overrides, text, NO_OVERRIDES)
 
 
 def tags(text: str | None) -> tuple[str, ...]:

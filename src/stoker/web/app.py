@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import html
 import importlib.util
 import signal
 import threading
@@ -17,7 +16,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
@@ -31,6 +30,7 @@ from stoker.web.commands003 import Commands003
 from stoker.web.guard import Guard
 from stoker.web.heartbeats import Heartbeats
 from stoker.web.hub import Hub
+from stoker.web.page import page
 from stoker.web.refusal import Refusal
 from stoker.web.rest import Rest
 from stoker.web.static import Static
@@ -139,6 +139,7 @@ class Bridge:
             *self._socket_io(most),
             *Heartbeats(signer(self.settings), self.calls).routes(),
             Route("/login", self.auth.login, methods=["GET"]),
+            Route("/favicon.ico", _no_icon, methods=["GET"]),
             Route("/openapi.json", self.auth.gate(self._openapi), methods=["GET"]),
             Route("/", self.auth.gate(self._front), methods=["GET"]),
         ]
@@ -159,8 +160,7 @@ class Bridge:
         return Response(told, media_type="application/json")
 
     async def _front(self, request: Request) -> Response:
-        user = html.escape(request.state.caller.identity.user)
-        return HTMLResponse(f"<!doctype html><meta charset=utf-8><title>Stoker</title><p>Signed in as {user}.")
+        return page("Stoker", f"Signed in as {request.state.caller.identity.user}.")
 
 
 def bridge(
@@ -186,13 +186,18 @@ def bridge(
     return Bridge(given, authenticate, hosts)
 
 
-async def _mistake(_request: Request, _error: Exception) -> Response:
+async def _mistake(request: Request, _error: Exception) -> Response:
     """What is raised again after that, and logged by the server."""
-    return refusal.answer(Refusal(500, "error", "the bridge made a mistake; its log says more"))
+    return await refusal.on_error(request, Refusal(500, "error", "the bridge made a mistake; its log says more"))
 
 
-async def _not_found(_request: Request, error: Exception) -> Response:
+async def _no_icon(_request: Request) -> Response:
+    """A browser asks for one with the first page that it sees of us."""
+    return Response(status_code=204, headers={"Cache-Control": "max-age=86400"})
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
     headers = dict(error.headers or {})
-    return refusal.answer(Refusal(error.status_code, code, error.detail, headers))
+    return await refusal.on_error(request, Refusal(error.status_code, code, error.detail, headers))

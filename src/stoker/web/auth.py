@@ -18,12 +18,16 @@ from stoker.web import tokens
 from stoker.web.hub import Hub
 from stoker.web.identity import Caller, Identity
 from stoker.web.ledger import Ledger
-from stoker.web.refusal import not_allowed, unauthorized
+from stoker.web.refusal import Refusal, not_allowed, unauthorized
 from stoker.web.tokens import TICKET_LIFE, TOKEN_LIFE_MAX, Claims, Signer
 
 log = structlog.get_logger(role="web")
 
 COOKIE = "stoker"
+USED = (
+    "this link is good once, within 15 minutes: it was used before, or is too old. The browser in which it was used is "
+    "signed in, at {}; a new one is printed when `stoker up` starts"
+)
 SAFE = ("GET", "HEAD", "OPTIONS")
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 Authenticate: TypeAlias = Callable[[HTTPConnection], Identity | Awaitable[Identity | None] | None]
@@ -155,7 +159,12 @@ class Auth:
         """The address that the daemon prints: its proof becomes a cookie."""
         if request.method == "HEAD":
             return Response()
-        caller = await self.spend(request.query_params.get("ticket", ""), "login")
+        try:
+            caller = await self.spend(request.query_params.get("ticket", ""), "login")
+        except Refusal as error:
+            if error.status == 401:
+                raise unauthorized(USED.format(mounted_at(request))) from None
+            raise
         token, life = self._token(caller.identity)
         response = RedirectResponse(mounted_at(request), status_code=303)
         self._set_cookie(request, response, token, life)

@@ -10,7 +10,7 @@ from stoker.web.identity import Identity
 from stoker.web.refusal import full
 from stoker.wire.messages import Who
 
-INNER = frozenset({"attach", "detach", "subscribe", "unsubscribe", "messages", "spend", "revocations"})
+INNER = frozenset({"attach", "detach", "subscribe", "unsubscribe", "messages", "spend", "revocations", "streams"})
 """Methods that the bridge calls for itself, and for nobody else."""
 LONG_MAX = 600
 """Calls that wait for jobs, at one time: the daemon takes 1000 of all kinds over one connection."""

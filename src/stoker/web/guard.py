@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stoker.settings import is_loopback
+from stoker.web.page import wanted
 from stoker.web.refusal import Refusal, answer, not_allowed
 
 LATER = "stoker.later"
@@ -63,7 +64,8 @@ class Guard:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008, "reason": error.message[:100]})
             else:
-                await answer(error)(scope, receive, guarded)
+                seen = wanted(scope["method"], headers)
+                await answer(error, seen=seen)(scope, receive, guarded)
             return
         if scope["type"] == "http" and scope["method"] == "OPTIONS" and allowed:
             await _preflight(guarded)

@@ -13,6 +13,7 @@ from stoker.model import ids
 from stoker.model.errors import DaemonError, RequestError
 from stoker.settings import Settings
 from stoker.web.audience import AudienceTopic
+from stoker.web.census import Census
 from stoker.web.identity import Caller
 from stoker.web.ledger import Ledger
 from stoker.web.link import Link
@@ -24,6 +25,7 @@ from stoker.wire import messages
 AUDIENCE = "audience"
 STATS = "sys-stats"
 JOBS = "jobs"
+WORKERS = "workers"
 TOPICS_MAX = 500
 """Topics of one stream."""
 TABS_MAX = 200
@@ -49,6 +51,7 @@ class Hub:
         self.audience = AudienceTopic(AUDIENCE, self.link)
         self._topics: dict[str, Topic] = {AUDIENCE: self.audience}
         self.streams: dict[str, Stream] = {}
+        self._census = Census(self.link, lambda: (len(self.streams), self.settings.web.max_streams))
         self.draining = False
         self._drained = asyncio.Event()
         """Set when the last of those who were told to go has gone; they have until then, by the loop's clock."""
@@ -66,6 +69,7 @@ class Hub:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        await self._census.stop()
         await self.link.stop()
         for task in list(self._tasks):
             task.cancel()
@@ -87,11 +91,13 @@ class Hub:
         for name in topics:
             self.carry(stream, name, cursors.get(name))
         self.streams[stream.id] = stream
+        self._census.changed()
         return stream
 
     def close(self, stream: Stream) -> None:
         """The browser is gone, or was told to go."""
-        self.streams.pop(stream.id, None)
+        if self.streams.pop(stream.id, None) is not None:
+            self._census.changed()
         for name in list(stream.places):
             self.drop(stream, name)
         if not self.streams:
@@ -135,8 +141,8 @@ class Hub:
     def topic(self, name: str) -> Topic:
         topic = self._topics.get(name)
         if topic is None:
-            if name in (STATS, JOBS):
-                topic = PulseTopic(name, self.link, for_all=name == JOBS)
+            if name in (STATS, JOBS, WORKERS):
+                topic = PulseTopic(name, self.link, for_all=name == JOBS, listed=name != STATS)
             else:
                 topic = JobTopic(name, self.link)
             topic.on_empty = self._forget
@@ -190,6 +196,7 @@ class Hub:
 
     def _up(self) -> None:
         self._linked.set()
+        self._census.changed()
         for topic in self._topics.values():
             topic.again()
 
@@ -222,7 +229,7 @@ class Hub:
 
 def check_topic(name: str) -> str:
     """A topic's whole name. Raises :class:`Refusal` when there can be no such topic."""
-    if name in (AUDIENCE, STATS, JOBS):
+    if name in (AUDIENCE, STATS, JOBS, WORKERS):
         return name
     head, _, id = name.partition(":")
     try:
@@ -230,7 +237,8 @@ def check_topic(name: str) -> str:
             return f"job:{ids.job_id(id)}"
     except RequestError:
         pass
-    raise Refusal(422, "refused", f"there is no topic {name[:100]!r}; there are {AUDIENCE}, {JOBS}, {STATS}, job:ID")
+    known = f"{AUDIENCE}, {JOBS}, {STATS}, {WORKERS}, job:ID"
+    raise Refusal(422, "refused", f"there is no topic {name[:100]!r}; there are {known}")
 
 
 def check_instance(name: str) -> str:

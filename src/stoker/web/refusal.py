@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from stoker.model.errors import StokerError
+from stoker.web.page import page, wanted
 
 STATUS = {
     "protocol": 400,
@@ -62,13 +63,15 @@ def body_of(code: str, message: str) -> bytes:
     return msgspec.json.encode({"error": code, "message": message})
 
 
-def answer(error: Exception) -> Response:
-    """The response that tells of an error."""
-    if isinstance(error, Refusal):
-        return Response(body_of(error.code, error.message), error.status, error.headers, "application/json")
-    assert isinstance(error, StokerError)
-    return Response(body_of(error.code, error.message), status_of(error), media_type="application/json")
+def answer(error: Exception, *, seen: bool = False) -> Response:
+    """The response that tells of an error: as JSON, or to a person who will see it as a page."""
+    if isinstance(error, StokerError):
+        error = Refusal(status_of(error), error.code, error.message)
+    assert isinstance(error, Refusal)
+    if seen:
+        return page("Stoker", f"{error.message[:1].upper()}{error.message[1:]}.", error.status, error.headers)
+    return Response(body_of(error.code, error.message), error.status, error.headers, "application/json")
 
 
-async def on_error(_request: Request, error: Exception) -> Response:
-    return answer(error)
+async def on_error(request: Request, error: Exception) -> Response:
+    return answer(error, seen=wanted(request.method, request.headers))

@@ -264,11 +264,12 @@ def conflated(entries: list[Entry]) -> list[Entry]:
 
 class PulseTopic(Topic):
     """Of which only the present matters. Nothing is kept: who does not read as fast as it comes is told the newest
-    figures, or, of many things that changed, to look at them all."""
+    figures, or, of many things that are ``listed``, to look at them all."""
 
-    def __init__(self, name: str, link: Link, *, for_all: bool) -> None:
+    def __init__(self, name: str, link: Link, *, for_all: bool, listed: bool) -> None:
         super().__init__(name, link)
         self._for_all = for_all
+        self._listed = listed
         self._line = 0
 
     async def join(self, place: Place) -> str | None:
@@ -285,7 +286,7 @@ class PulseTopic(Topic):
         if place.number is None or not (place.stream.busy or place.number < self.ring.first):
             return super().read(place)
         place.number = None
-        return [self._entry("look", msgspec.Raw(b"null"), None) if self._for_all else self.ring.last]
+        return [self._entry("look", msgspec.Raw(b"null"), None) if self._listed else self.ring.last]
 
     def wanted(self, place: Place, entry: Entry) -> bool:
         who = place.stream.caller.identity

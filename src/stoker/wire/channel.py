@@ -7,10 +7,8 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import msgspec
 
 from stoker.model.errors import InvalidBuffer
 from stoker.wire import frames, rights
@@ -25,7 +23,7 @@ class Channel:
     other side is gone.
     """
 
-    def __init__(self, sock: socket.socket, family: msgspec.msgpack.Decoder[Any], *, descriptors: bool = False) -> None:
+    def __init__(self, sock: socket.socket, family: frames.Family, *, descriptors: bool = False) -> None:
         self._sock = sock
         self._descriptors = descriptors
         self._decoder = frames.Decoder(family)
@@ -39,16 +37,16 @@ class Channel:
 
     def send(self, frame: Any, fds: Sequence[int] = ()) -> None:
         """Descriptors are lent: the sender still has to close them. Raises OSError when nobody is there any more."""
-        data = frames.encode(frame)
+        data = frames.encode((frame,))
         with self._lock:
             if fds:
                 data = data[socket.send_fds(self._sock, [data], list(fds)) :]
             self._sock.sendall(data)
 
-    def send_all(self, some: Iterable[Any]) -> None:
+    def send_all(self, some: Sequence[Any]) -> None:
         """Send frames with one write. Raises OSError when nobody is there any more."""
         with self._lock:
-            self._sock.sendall(b"".join(map(frames.encode, some)))
+            self._sock.sendall(frames.encode(some))
 
     def receive(self) -> Any | None:
         """The next frame; waits for it."""

@@ -1,6 +1,7 @@
 """What travels inside the daemon: between router and zygote, and between router and each process that runs jobs.
 
-A frame is four bytes of length (little endian) and one MessagePack value: a tagged record. Payloads are bytes of JSON
+Frames travel in packets: four bytes of length (little endian) and one MessagePack value, an array of tagged records.
+What is said together is one packet, so a hundred jobs cost one encoding and one decoding. Payloads are bytes of JSON
 that pass through unread; descriptors travel beside a frame, with its first byte. ``run`` numbers an attempt among
 those the router has now; it is what a process with several jobs tells them apart by.
 """
@@ -8,6 +9,7 @@ those the router has now; it is what a process with several jobs tells them apar
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -19,8 +21,10 @@ from stoker.model.pool import PoolSpec
 HEAD = struct.Struct("<I")
 DIRECT = 1 << 62
 """Runs from here on are dispatched: they belong to no stored job."""
-FRAME_MAX = 80 << 20
-"""Bytes of one frame at most; a larger one means the other side is broken."""
+PACKET_MAX = 80 << 20
+"""Bytes of one packet at most; a larger one means the other side is broken."""
+PACKET_SOON = 1 << 20
+"""Bytes beyond which frames go in several packets, so that the first is read before the last is written."""
 
 
 # ── router → zygote ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -206,50 +210,55 @@ ToZygote: TypeAlias = Fork | Kill | Leave | Assign
 FromZygote: TypeAlias = Announce | Refused | Born | Unborn | Died | Ended | Progressed | Said | Checked | Ask
 ToRunner: TypeAlias = Assign | Interrupt | Answer | Inspect
 FromRunner: TypeAlias = Progressed | Said | Checked | Ask | Ended | Ready | Vitals
+Family: TypeAlias = msgspec.msgpack.Decoder[list[Any]]
 
 _encoder = msgspec.msgpack.Encoder()
 # made once and shared: making one takes as long as a fork
-TO_ZYGOTE: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToZygote)
-FROM_ZYGOTE: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromZygote)
-TO_RUNNER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(ToRunner)
-FROM_RUNNER: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(FromRunner)
+TO_ZYGOTE: Family = msgspec.msgpack.Decoder(list[ToZygote])
+FROM_ZYGOTE: Family = msgspec.msgpack.Decoder(list[FromZygote])
+TO_RUNNER: Family = msgspec.msgpack.Decoder(list[ToRunner])
+FROM_RUNNER: Family = msgspec.msgpack.Decoder(list[FromRunner])
 
 
-def encode(frame: Any) -> bytes:
-    body = _encoder.encode(frame)
+def encode(some: Sequence[Any]) -> bytes:
+    """Frames as they travel: one packet, or a few where they are large."""
+    body = _encoder.encode(some)
+    if len(body) > PACKET_SOON and len(some) > 1:
+        half = len(some) // 2
+        return encode(some[:half]) + encode(some[half:])
     return HEAD.pack(len(body)) + body
 
 
 class Decoder:
     """Cuts a stream into frames of one family of records."""
 
-    def __init__(self, family: msgspec.msgpack.Decoder[Any]) -> None:
+    def __init__(self, family: Family) -> None:
         self._decoder = family
         self._buffer = bytearray()
-        """The beginning of a frame whose end has not come."""
+        """The beginning of a packet whose end has not come."""
         self._wanted = 0
         """Bytes that it takes to go on."""
 
     def feed(self, data: bytes | bytearray) -> list[Any]:
-        """The complete frames so far. Raises ValueError for bytes that cannot be one."""
+        """The complete frames so far. Raises ValueError for bytes that cannot be any."""
         if self._buffer:
             self._buffer += data
             if len(self._buffer) < self._wanted:
                 return []
             data, self._buffer = self._buffer, bytearray()
         self._wanted = HEAD.size
-        found = []
+        found: list[Any] = []
         start, size = 0, len(data)
         with memoryview(data) as view:
             while size - start >= HEAD.size:
                 (length,) = HEAD.unpack_from(view, start)
-                if length > FRAME_MAX:
-                    raise ValueError(f"a frame of {length} bytes")
+                if length > PACKET_MAX:
+                    raise ValueError(f"a packet of {length} bytes")
                 end = start + HEAD.size + length
                 if end > size:
                     self._wanted = end - start
                     break
-                found.append(self._decoder.decode(view[start + HEAD.size : end]))
+                found += self._decoder.decode(view[start + HEAD.size : end])
                 start = end
             self._buffer += view[start:]
         return found

@@ -10,10 +10,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import msgspec
 
 from stoker.model.errors import InvalidBuffer
 from stoker.wire import frames, rights
@@ -32,7 +30,7 @@ class Link(Outgoing):
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
-        family: msgspec.msgpack.Decoder[Any],
+        family: frames.Family,
         on_frames: Callable[[list[Any]], None],
         on_close: Callable[[], None],
         *,
@@ -53,11 +51,11 @@ class Link(Outgoing):
     def send(self, frame: Any, fds: Sequence[int] = ()) -> None:
         """Send in order; once closed, nothing is sent. The descriptors are given away: closed here when they are sent
         or cannot be."""
-        self._put(frames.encode(frame), fds)
+        self._put(frames.encode((frame,)), fds)
 
-    def send_all(self, some: Iterable[Any]) -> None:
+    def send_all(self, some: Sequence[Any]) -> None:
         """Send several in order, put together."""
-        self._put(b"".join(map(frames.encode, some)), ())
+        self._put(frames.encode(some), ())
 
     def take_fds(self, count: int) -> list[int]:
         """The descriptors of the frame at hand, in order; the receiver owns them. Raises ValueError when there are not

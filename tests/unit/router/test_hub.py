@@ -19,6 +19,7 @@ from stoker.model.clock import FakeClock
 from stoker.model.errors import StokerError
 from stoker.model.ids import new_job_id
 from stoker.router.push.hub import Hub
+from stoker.router.push.pulse import GATHER, ONE_BY_ONE, WORKERS, Pulses
 from stoker.router.push.tree import Tree
 from stoker.store.messages import Head
 from stoker.store.sqlite import SqliteStore
@@ -337,3 +338,31 @@ def test_the_tree_is_a_list_of_tabs(done: Iterable[tuple[str, int, Tab]]) -> Non
     for connection in range(3):
         tree.leave(connection)
     assert not any(vars(tree).values()), "nothing is left behind"
+
+
+def test_transitions_of_workers_come_in_order_and_a_storm_is_one_word() -> None:
+    """While nobody is subscribed nothing is kept of them."""
+
+    async def scene() -> None:
+        pulses, ear = Pulses(), Ear()
+        pulses.worker(1, "images", "process", "starting", None)
+        pulses.subscribe(WORKERS, None, ear)
+        for state in ("starting", "ready", "died"):
+            pulses.worker(2, "images", "process", state, None)
+        await heard(ear, 3)
+        assert [(one["pid"], one["state"]) for one in ear.heard] == [(2, "starting"), (2, "ready"), (2, "died")]
+        for pid in range(ONE_BY_ONE + 1):
+            pulses.worker(pid, "images", "process", "died", "killed by SIGKILL")
+        await heard(ear, 4)
+        assert (ear.lines[3]["topic"], ear.lines[3]["event"], ear.lines[3]["data"]) == (WORKERS, "look", None)
+        pulses.worker(5, "images", "process", "starting", None)
+        await heard(ear, 5)
+        assert ear.lines[4]["data"]["pid"] == 5
+        pulses.stop()
+
+    async def heard(ear: Ear, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(ear.lines) < count:
+                await asyncio.sleep(GATHER / 10)
+
+    asyncio.run(scene())

@@ -111,7 +111,7 @@ def test_any_text_can_be_sent(error: Exception) -> None:
     run, commands = started(handler)
     execute(run, lambda: commands)
     ended = run.ended
-    data = frames.encode(ended)
+    data = frames.encode([ended])
     assert Decoder(frames.FROM_RUNNER).feed(data) == [ended]
     assert len(data) < 2 * (executor.MESSAGE_MAX + executor.TRACEBACK_MAX)
 

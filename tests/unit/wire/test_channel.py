@@ -33,7 +33,7 @@ def test_frames_are_received_in_order(pair: tuple[socket.socket, socket.socket])
 
 
 def test_a_frame_in_pieces_is_waited_for(pair: tuple[socket.socket, socket.socket]) -> None:
-    data = frames.encode(STOP)
+    data = frames.encode([STOP])
     receiver = Channel(pair[1], TO_RUNNER)
     pair[0].sendall(data[:5])
     assert receiver.waiting() == []
@@ -44,7 +44,7 @@ def test_a_frame_in_pieces_is_waited_for(pair: tuple[socket.socket, socket.socke
 def test_waiting_takes_what_is_there_and_does_not_wait(pair: tuple[socket.socket, socket.socket]) -> None:
     receiver = Channel(pair[1], TO_RUNNER)
     assert receiver.waiting() == []
-    pair[0].sendall(frames.encode(STOP) * 3)
+    pair[0].sendall(frames.encode([STOP]) * 3)
     assert receiver.waiting() == [STOP] * 3
     assert receiver.waiting() == []
     assert not receiver.closed
@@ -52,7 +52,7 @@ def test_waiting_takes_what_is_there_and_does_not_wait(pair: tuple[socket.socket
 
 def test_the_end_is_seen_after_the_last_frame(pair: tuple[socket.socket, socket.socket]) -> None:
     receiver = Channel(pair[1], TO_RUNNER)
-    pair[0].sendall(frames.encode(STOP) + b"\x10\x00")
+    pair[0].sendall(frames.encode([STOP]) + b"\x10\x00")
     pair[0].close()
     assert receiver.receive() == STOP
     assert receiver.receive() is None
@@ -62,7 +62,7 @@ def test_the_end_is_seen_after_the_last_frame(pair: tuple[socket.socket, socket.
 
 def test_the_end_is_seen_without_waiting_too(pair: tuple[socket.socket, socket.socket]) -> None:
     receiver = Channel(pair[1], TO_RUNNER)
-    pair[0].sendall(frames.encode(STOP))
+    pair[0].sendall(frames.encode([STOP]))
     pair[0].close()
     assert receiver.waiting() == [STOP]
     assert receiver.closed
@@ -105,8 +105,8 @@ def send_with(sock: socket.socket, data: bytes, *fds: int) -> None:
 def test_descriptors_come_with_their_frames_in_order(pair: tuple[socket.socket, socket.socket]) -> None:
     receiver = Channel(pair[1], TO_ZYGOTE, descriptors=True)
     ends = [os.pipe() for _ in range(3)]
-    send_with(pair[0], frames.encode(Fork(1, "fork", 1)), ends[0][1], ends[1][1])
-    send_with(pair[0], frames.encode(Fork(2, "fork", 1)), ends[2][1])
+    send_with(pair[0], frames.encode([Fork(1, "fork", 1)]), ends[0][1], ends[1][1])
+    send_with(pair[0], frames.encode([Fork(2, "fork", 1)]), ends[2][1])
     assert receiver.receive() == Fork(1, "fork", 1)
     first = receiver.take_fds(2)
     assert receiver.receive() == Fork(2, "fork", 1)
@@ -122,7 +122,7 @@ def test_descriptors_come_with_their_frames_in_order(pair: tuple[socket.socket, 
 def test_descriptors_that_nobody_took_are_closed_with_the_channel(pair: tuple[socket.socket, socket.socket]) -> None:
     receiver = Channel(pair[1], TO_ZYGOTE, descriptors=True)
     read, write = os.pipe()
-    send_with(pair[0], frames.encode(Leave()), write)
+    send_with(pair[0], frames.encode([Leave()]), write)
     os.close(write)
     assert receiver.receive() == Leave()
     receiver.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +13,8 @@ from stoker.model.command import CommandSpec
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Retry, Returned, Snoozed
 from stoker.wire import frames
 from stoker.wire.frames import (
-    FRAME_MAX,
     HEAD,
+    PACKET_MAX,
     Announce,
     Answer,
     Ask,
@@ -43,7 +42,7 @@ OUTCOMES: list[Outcome] = [
     Lost(FAULT), Lost(FAULT, Blame.HOUSE), Returned("stopped"),
 ]  # fmt: skip
 
-FAMILIES: list[tuple[msgspec.msgpack.Decoder[Any], list[Any]]] = [
+FAMILIES: list[tuple[frames.Family, list[Any]]] = [
     (frames.TO_ZYGOTE, [Fork(1, "fork", 1), Kill(1, 9, True), Leave(), ASSIGN]),
     (
         frames.FROM_ZYGOTE,
@@ -76,14 +75,14 @@ CASES = [(family, frame) for family, members in FAMILIES for frame in members]
 
 
 @pytest.mark.parametrize(("family", "frame"), CASES, ids=lambda value: type(value).__name__)
-def test_every_frame_goes_there_and_back(family: msgspec.msgpack.Decoder[Any], frame: Any) -> None:
-    assert Decoder(family).feed(frames.encode(frame)) == [frame]
+def test_every_frame_goes_there_and_back(family: frames.Family, frame: Any) -> None:
+    assert Decoder(family).feed(frames.encode([frame])) == [frame]
 
 
 @given(st.lists(st.binary(max_size=50)), st.lists(st.integers(0, 5000), max_size=20))
 def test_frames_are_the_same_however_they_arrive(payloads: list[bytes], places: list[int]) -> None:
     sent = [Said(number, "log", 1.0, payload) for number, payload in enumerate(payloads)]
-    data = b"".join(frames.encode(frame) for frame in sent)
+    data = b"".join(frames.encode([frame]) for frame in sent)
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
     decoder = Decoder(frames.FROM_RUNNER)
     found: list[Any] = []
@@ -92,24 +91,37 @@ def test_frames_are_the_same_however_they_arrive(payloads: list[bytes], places: 
     assert found == sent
 
 
+def test_many_go_in_one_packet_and_large_ones_in_several() -> None:
+    small = [Said(number, "log", 1.0, b"{}") for number in range(1000)]
+    (length,) = HEAD.unpack_from(frames.encode(small))
+    assert length + HEAD.size == len(frames.encode(small))
+    large = [Said(number, "log", 1.0, bytes(300_000)) for number in range(7)]
+    data = frames.encode(large)
+    (length,) = HEAD.unpack_from(data)
+    assert length < len(data) / 2
+    assert Decoder(frames.FROM_RUNNER).feed(data) == large
+    (whole,) = HEAD.unpack_from(frames.encode([Said(1, "log", 1.0, bytes(3_000_000))]))
+    assert whole > 3_000_000  # one frame is never cut
+
+
 def test_payloads_are_passed_on_byte_by_byte() -> None:
     payload = bytes(range(256)) * 5000
-    (frame,) = Decoder(frames.FROM_RUNNER).feed(frames.encode(Said(1, "log", 1.0, payload)))
+    (frame,) = Decoder(frames.FROM_RUNNER).feed(frames.encode([Said(1, "log", 1.0, payload)]))
     assert frame.data == payload
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        HEAD.pack(FRAME_MAX + 1),
+        HEAD.pack(PACKET_MAX + 1),
         HEAD.pack(0xFFFFFFFF),
         HEAD.pack(0),
         HEAD.pack(3) + b"abc",
         HEAD.pack(1) + b"\xc1",
-        frames.encode(Leave()),
-        frames.encode(["said", 1]),
-        frames.encode(["said", "one", "log", 1.0, b""]),
-        frames.encode(["unknown", 1]),
+        frames.encode([Leave()]),
+        frames.encode([["said", 1]]),
+        frames.encode([["said", "one", "log", 1.0, b""]]),
+        frames.encode([["unknown", 1]]),
         HEAD.pack(100_000) + b"\x91" * 100_000,
     ],
     ids=[
@@ -131,7 +143,7 @@ def test_nonsense_is_an_error(data: bytes) -> None:
 
 
 def test_nothing_is_made_of_a_frame_before_it_is_whole() -> None:
-    data = frames.encode(ASSIGN)
+    data = frames.encode([ASSIGN])
     decoder = Decoder(frames.TO_RUNNER)
     for byte in data[:-1]:
         assert decoder.feed(bytes([byte])) == []

@@ -69,14 +69,14 @@ def on_a_loop(test: Callable[[Ends], Awaitable[None]]) -> Callable[[], None]:
 @on_a_loop
 async def test_each_frame_is_handed_on_in_order(ends: Ends) -> None:
     sent = [Said(number, "log", 1.0, b"x" * number) for number in range(200)]
-    ends.theirs.sendall(b"".join(frames.encode(frame) for frame in sent))
+    ends.theirs.sendall(b"".join(frames.encode([frame]) for frame in sent))
     await ends.until(lambda: len(ends.frames) == 200)
     assert ends.frames == sent
 
 
 @on_a_loop
 async def test_a_frame_in_pieces_is_waited_for(ends: Ends) -> None:
-    data = frames.encode(SAID)
+    data = frames.encode([SAID])
     ends.theirs.sendall(data[:7])
     await asyncio.sleep(0)
     ends.link.drain()
@@ -90,14 +90,14 @@ async def test_a_frame_in_pieces_is_waited_for(ends: Ends) -> None:
 async def test_a_frame_larger_than_one_read_comes_whole(ends: Ends) -> None:
     large = Said(1, "log", 1.0, os.urandom(3 * CHUNK))
     await asyncio.gather(
-        asyncio.to_thread(ends.theirs.sendall, frames.encode(large)), ends.until(lambda: bool(ends.frames))
+        asyncio.to_thread(ends.theirs.sendall, frames.encode([large])), ends.until(lambda: bool(ends.frames))
     )
     assert ends.frames == [large]
 
 
 @on_a_loop
 async def test_the_end_is_told_once_and_after_the_last_frame(ends: Ends) -> None:
-    ends.theirs.sendall(frames.encode(SAID))
+    ends.theirs.sendall(frames.encode([SAID]))
     ends.theirs.close()
     await ends.until(lambda: bool(ends.closed))
     assert (ends.frames, ends.closed, ends.link.closed) == ([SAID], 1, True)
@@ -109,7 +109,7 @@ async def test_the_end_is_told_once_and_after_the_last_frame(ends: Ends) -> None
 JUNK = {
     "too long": b"\xff\xff\xff\xff",
     "no msgpack": b"\x03\x00\x00\x00abc",
-    "of another family": frames.encode(Leave()),
+    "of another family": frames.encode([Leave()]),
     "deep": b"\x10\x27\x00\x00" + b"\x91" * 10_000,
 }
 
@@ -130,7 +130,7 @@ async def test_what_a_slow_reader_has_not_taken_is_kept_in_order(ends: Ends) -> 
     sent = [Said(number, "log", 1.0, bytes([number]) * 100_000) for number in range(30)]
     for frame in sent:
         ends.link.send(frame)
-    data = b"".join(frames.encode(frame) for frame in sent)
+    data = b"".join(frames.encode([frame]) for frame in sent)
     assert await ends.read(len(data)) == data
 
 
@@ -148,7 +148,7 @@ async def test_descriptors_go_with_their_frames_and_are_given_away(ends: Ends) -
     ends.link.send(Fork(1, "fork", 1), (write,))
     assert not is_open(write)
     data, fds, _, _ = socket.recv_fds(ends.theirs, 1 << 16, 4)
-    assert data == frames.encode(Fork(1, "fork", 1))
+    assert data == frames.encode([Fork(1, "fork", 1)])
     os.write(fds[0], b"hello")
     assert os.read(read, 10) == b"hello"
     for fd in (read, *fds):
@@ -162,12 +162,12 @@ async def test_descriptors_wait_behind_a_backlog(ends: Ends) -> None:
     ends.link.send(sent[0])
     ends.link.send(sent[1], (write,))
     assert is_open(write)
-    size = sum(len(frames.encode(frame)) for frame in sent)
+    size = sum(len(frames.encode([frame])) for frame in sent)
     found, fds = b"", list[int]()
     while len(found) < size:
         data, more, _, _ = await asyncio.to_thread(socket.recv_fds, ends.theirs, 1 << 18, 4)
         found, fds = found + data, fds + more
-    assert found == b"".join(frames.encode(frame) for frame in sent)
+    assert found == b"".join(frames.encode([frame]) for frame in sent)
     assert len(fds) == 1
     for fd in (read, *fds):
         os.close(fd)
@@ -194,7 +194,7 @@ async def test_sending_to_one_who_left_ends_the_link(ends: Ends) -> None:
 @on_a_loop
 async def test_a_paused_link_reads_nothing_until_it_goes_on(ends: Ends) -> None:
     ends.link.pause()
-    ends.theirs.sendall(frames.encode(SAID))
+    ends.theirs.sendall(frames.encode([SAID]))
     for _ in range(5):
         await asyncio.sleep(0)
     assert ends.frames == []
@@ -215,7 +215,7 @@ def test_descriptors_that_come_with_frames_wait_until_they_are_taken() -> None:
 
         link = Link(asyncio.get_running_loop(), ours, FROM_RUNNER, on_frames, lambda: None, descriptors=True)
         pipe = os.pipe()
-        socket.send_fds(theirs, [frames.encode(Said(2, "log", 1.0, b"x"))], pipe)
+        socket.send_fds(theirs, [frames.encode([Said(2, "log", 1.0, b"x")])], pipe)
         for fd in pipe:
             os.close(fd)
         async with asyncio.timeout(20):

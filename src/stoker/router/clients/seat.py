@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -32,6 +32,13 @@ class Subscription(msgspec.Struct, forbid_unknown_fields=True):
     topic: str | None = None
 
 
+class Streams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Open streams of browsers behind a bridge, and how many there may be."""
+
+    open: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+    max: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+
+
 class Seat:
     """The place of one connection. ``say`` sends a line, ``writable`` is cleared while the other side does not read."""
 
@@ -43,7 +50,9 @@ class Seat:
         self._following: dict[str, asyncio.Task[None]] = {}
         self._listens = False
         # not a task each: a bridge that comes back has thousands of tabs
-        self.at_once = {"attach": self._attach, "detach": self._detach, "unsubscribe": self._unsubscribe}
+        self.at_once = {
+            "attach": self._attach, "detach": self._detach, "unsubscribe": self._unsubscribe, "streams": self._streams,
+        }  # fmt: skip
         self.behind: int | None = None
 
     @property
@@ -63,6 +72,7 @@ class Seat:
         for task in self._following.values():
             task.cancel()
         self._house.hub.leave(self)
+        self._house.figures.streams.pop(self, None)
 
     def resumed(self) -> None:
         """The other side reads again."""
@@ -83,6 +93,13 @@ class Seat:
         tab: Tab = table.read(Tab, call.params)
         tab.check()
         return tab
+
+    def _streams(self, call: messages.Call, reply: Reply) -> None:
+        """Keep in the figures how many there are, until this connection ends."""
+        self._allowed(call)
+        told: Streams = table.read(Streams, call.params)
+        self._house.figures.streams[self] = told.open, told.max
+        reply(None)
 
     # ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -126,7 +143,7 @@ class Seat:
                 raise NotAllowed("what is pushed to browsers comes to the tabs that are attached")
             hub.listen(self, lambda head: reply(_place(head, topic=topic)))
             return
-        if topic == pulse.STATS and who is not None and not who.all:
+        if topic not in pulse.SEEN_BY_ALL and who is not None and not who.all:
             raise NotAllowed(f"{topic} is for those who may see everything")
         hub.pulses.subscribe(topic, _of(who), self)
         reply({"topic": topic})

@@ -33,7 +33,7 @@ from stoker.model.quantities import show_seconds
 from stoker.model.request import Request
 from stoker.router.dispatch.direct import Asker, Direct, result
 from stoker.router.jobs.admission import Admission
-from stoker.router.jobs.attempt import Attempt, End
+from stoker.router.jobs.attempt import Attempt
 from stoker.router.pools.pool import Pool
 from stoker.router.pools.resident import Resident
 from stoker.settings import Current
@@ -144,7 +144,7 @@ class Dispatcher:
             close_all(fds)
             return
         del self._runs[direct.run]
-        self._pool.ended([End(direct, outcome)])
+        self._pool.ended([(direct, outcome)])
         answer = result(direct, outcome, buffers)
         self.counts[direct.job.command, answer.code or "done"] += 1
         self.on_ended(direct, outcome)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
@@ -48,15 +48,27 @@ class Place(Protocol):
         """Read from it again."""
 
 
-class End(NamedTuple):
-    """An attempt and what it has come to."""
-
-    attempt: Attempt
-    outcome: Outcome
-
-
 class Attempt:
     """A claimed job on its way. ``run`` is its number in the frames."""
+
+    # what most attempts never change stands here once: a daemon makes 20,000 attempts a second
+    started: float | None = None
+    seconds: float | None = None
+    """How long it took, as its process measured it, once it has ended."""
+    role_term: int | None = None
+    """The term in which this node holds the role that the command asks for."""
+    place: Place | None = None
+    isolation = Isolation.FORK
+    cancel: str | None = None
+    event_bytes = 0
+    progress: Progress | None = None
+    ended = False
+    ours_until = math.inf
+    """Until when, on the monotonic clock, nobody else may start it."""
+    _events: list[NewEvent] | None = None
+    _cut = False
+    _doom: Outcome | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def __init__(
         self,
@@ -74,27 +86,9 @@ class Attempt:
         self.spec = spec
         self.memory = job.overrides.memory or spec.memory or memory
         self.timeout = job.overrides.timeout or spec.timeout
-        self.max_output = spec.output or max_output
+        self.max_output = self._room = spec.output or max_output
         self.born = born
         self._on_said = on_said
-        self.started: float | None = None
-        self.seconds: float | None = None
-        """How long it took, as its process measured it, once it has ended."""
-        self.role_term: int | None = None
-        """The term in which this node holds the role that the command asks for."""
-        self.place: Place | None = None
-        self.isolation = Isolation.FORK
-        self.cancel: str | None = None
-        self.events: list[NewEvent] = []
-        self.event_bytes = 0
-        self.progress: Progress | None = None
-        self._room = self.max_output
-        self._cut = False
-        self.ended = False
-        self._doom: Outcome | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self.ours_until = math.inf
-        """Until when, on the monotonic clock, nobody else may start it."""
 
     @property
     def assign(self) -> Assign:
@@ -206,12 +200,20 @@ class Attempt:
             self._keep(EventKind.LOG, at, msgspec.json.encode(mark))
 
     def _keep(self, kind: EventKind, at: float, data: bytes) -> None:
-        self.events.append(NewEvent(kind, at, data))
+        if self._events is None:
+            self._events = []
+        self._events.append(NewEvent(kind, at, data))
         self.event_bytes += len(data)
         self._on_said(self)
 
     def take_events(self) -> tuple[tuple[NewEvent, ...], Progress | None]:
         """What was said since the last time."""
-        events, progress = tuple(self.events), self.progress
-        self.events, self.progress, self.event_bytes = [], None, 0
+        if self._events is None and self.progress is None:
+            return (), None
+        events, progress = tuple(self._events or ()), self.progress
+        self._events, self.progress, self.event_bytes = None, None, 0
         return events, progress
+
+
+End: TypeAlias = tuple[Attempt, Outcome]
+"""An attempt and what it has come to."""

@@ -1,6 +1,6 @@
 """Who watches what: subscriptions are cursors over stored events, and a nudge says only "look again".
 
-    nudge(job) ─────────────────► its watchers ─┐                                  ┌─► a watcher's news ─► its client
+    nudge(jobs) ────────────────► its watchers ─┐                                  ┌─► a watcher's news ─► its client
     said(job) ─┐                                ├─► one look at a time: store.news ─┴─► …
     wake() ────┴─ WAKE_EVERY ───► theirs, all ──┘
 
@@ -12,7 +12,7 @@ cost one reading, and a slow client is not read for until it has taken what it h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -94,12 +94,14 @@ class Audience:
         """Whether anybody here watches a job."""
         return job in self._watchers
 
-    def nudge(self, job: str) -> None:
-        """Something about this job is new in the store, and matters at once: it has ended, say."""
-        watchers = self._watchers.get(job)
-        if watchers:
-            for watcher in watchers:
-                watcher.dirty = True
+    def nudge(self, jobs: Iterable[str]) -> None:
+        """Something about these jobs is new in the store, and matters at once: they have ended, say."""
+        if not self._watchers:
+            return
+        watched = [watcher for job in jobs for watcher in self._watchers.get(job, ())]
+        for watcher in watched:
+            watcher.dirty = True
+        if watched:
             self._look()
 
     def said(self, job: str) -> None:

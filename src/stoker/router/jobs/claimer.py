@@ -22,7 +22,7 @@ from stoker.settings import Current
 from stoker.store.base import Quota, Store
 
 log = structlog.get_logger(role="router")
-BATCH = 200
+BATCH = 500
 """Jobs claimed at once at most."""
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -152,7 +153,7 @@ class Desk:
         attempt.returned(lost)
         assert self.pool is not None
         if self.pool.withdraw(attempt):
-            self.end([End(attempt, lost)])
+            self.end([(attempt, lost)])
 
     def begin(self, jobs: Sequence[Claimed], trust: Trust) -> None:
         """Jobs were claimed: give them to the pool. Not, if the answer was so long on its way that another node may
@@ -162,6 +163,7 @@ class Desk:
             self._settle([(job, Returned("its claim was answered too late", begun=False), None) for job in jobs])
             return
         settings, born, commands = self._settings(), self._clock.mono(), self.pool.commands
+        told = self._log.is_enabled_for(logging.INFO)
         started = []
         for job in jobs:
             spec = commands.get(job.command)
@@ -182,7 +184,8 @@ class Desk:
             self._attempts[attempt.run] = attempt
             self._by_job[job.id] = attempt
             started.append(attempt)
-            self._log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
+            if told:
+                self._log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
         self._doubt_in_time()
         self.pool.start(started)
 
@@ -196,7 +199,7 @@ class Desk:
             match frame:
                 case Ended():
                     attempt.started, attempt.seconds = frame.started, frame.seconds
-                    ends.append(End(attempt, frame.outcome))
+                    ends.append((attempt, frame.outcome))
                 case Said():
                     attempt.say(EventKind(frame.kind), frame.at, frame.data)
                 case Progressed():
@@ -212,17 +215,17 @@ class Desk:
     def end(self, ends: Sequence[End]) -> None:
         """Attempts have ended, whoever says so; only the first word about each counts."""
         assert self.pool is not None
-        ends = [end for end in ends if end.attempt.finish()]
+        ends = [end for end in ends if end[0].finish()]
         if not ends:
             return
         self.pool.ended(ends)
         now = self._clock.mono()
-        for attempt, outcome in ends:
+        for attempt, _ in ends:
             del self._attempts[attempt.run]
             if self._by_job.get(attempt.job.id) is attempt:
                 del self._by_job[attempt.job.id]
             self._dirty.pop(attempt.run, None)
-            self._tally.ended(attempt, outcome, now)
+        self._tally.ended(ends, now)
         self._settle([(attempt.job, outcome, attempt) for attempt, outcome in ends])
 
     def cancel(self, job: str, reason: str) -> None:
@@ -233,7 +236,7 @@ class Desk:
         assert self.pool is not None
         attempt.cancelled(reason, self._settings().kill_grace)
         if self.pool.withdraw(attempt):
-            self.end([End(attempt, Cancelled(reason))])
+            self.end([(attempt, Cancelled(reason))])
 
     def give_back(self) -> None:
         """The daemon leaves now: what still runs is killed and waits for the next one, with no attempt counted."""
@@ -243,7 +246,7 @@ class Desk:
             lost = Lost(Fault("Lost", "the daemon stopped while it ran"), Blame.HOUSE)
             attempt.returned(lost if attempt.spec.once else Returned())
             if self.pool.withdraw(attempt):
-                self.end([End(attempt, Returned(begun=False))])
+                self.end([(attempt, Returned(begun=False))])
 
     def mend(self, job: Claimed, outcome: Outcome) -> None:
         """Settle an attempt that was found abandoned; its fence decides whether it still is."""
@@ -299,6 +302,7 @@ class Desk:
     def _settle(self, ends: Sequence[tuple[Claimed, Outcome, Attempt | None]]) -> None:
         assert self.pool is not None
         now, commands = self._store.now(), self.pool.commands
+        told = self._log.is_enabled_for(logging.INFO)
         closed = []
         for job, outcome, attempt in ends:
             cancel = attempt.cancel if attempt is not None else None
@@ -309,7 +313,8 @@ class Desk:
                 events = (*events, _again(now, job, outcome, ending))
             report = Report(job.seq, job.fence, events, progress) if events or progress else None
             closed.append(Closed(job, ending, report))
-            self._tell(job, outcome, ending)
+            if told or not isinstance(outcome, Done):
+                self._tell(job, outcome, ending)
         self._endings.put(closed)
 
     def _tell(self, job: Claimed, outcome: Outcome, ending: settle.Ending) -> None:

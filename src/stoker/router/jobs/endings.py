@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
 
+import msgspec
 import structlog
 
 from stoker import failpoint
@@ -29,7 +29,7 @@ AGAIN = 1.0
 """Seconds until endings that the store could not take are tried again."""
 
 
-class Closed(NamedTuple):
+class Closed(msgspec.Struct, frozen=True):
     """An attempt that has ended, with what it said and nobody has written yet."""
 
     job: Claimed
@@ -53,34 +53,36 @@ class Endings:
         self._on_room = on_room
         self._on_written = on_written
         self._batch: list[Closed] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._held: set[tuple[int, int]] = set()
+        self._writing: dict[asyncio.Task[None], list[Closed]] = {}
 
     @property
     def busy(self) -> bool:
-        return bool(self._held)
+        return bool(self._batch or self._writing)
 
     @property
     def held(self) -> list[Held]:
         """Attempts whose end is not written yet."""
-        return [Held(seq, fence) for seq, fence in self._held]
+        return [Held(one.job.seq, one.job.fence) for batch in self._unwritten for one in batch]
 
     def holds(self, job: Claimed) -> bool:
         """Whether this attempt's end is not written yet."""
-        return (job.seq, job.fence) in self._held
+        return any(one.job.seq == job.seq and one.job.fence == job.fence for batch in self._unwritten for one in batch)
+
+    @property
+    def _unwritten(self) -> list[list[Closed]]:
+        return [self._batch, *self._writing.values()]
 
     def put(self, batch: list[Closed]) -> None:
         """Write these, with whatever else ends in this turn of the loop."""
         if not self._batch:
             asyncio.get_running_loop().call_soon(self._begin)
         self._batch += batch
-        self._held.update((job.seq, job.fence) for job, _, _ in batch)
 
     async def written(self) -> None:
         """Wait until every ending so far is in the store."""
-        while self._held:
-            if self._tasks:
-                await asyncio.wait(set(self._tasks))
+        while self.busy:
+            if self._writing:
+                await asyncio.wait(self._writing.keys())
             else:
                 await asyncio.sleep(0)
 
@@ -88,14 +90,13 @@ class Endings:
         batch, self._batch = self._batch, []
         reports = [one.report for one in batch if one.report is not None]
         task = asyncio.get_running_loop().create_task(self._write(batch, reports, self._ask(batch, reports)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._writing[task] = batch
         self._on_room()
 
     def _ask(self, batch: list[Closed], reports: list[Report]) -> asyncio.Future[list[list[bool] | BaseException]]:
         """Hand them to the store: what was said and how it ended share one commit, and the next claim's."""
         failpoint.hit("before-settle")
-        settlements = [Settlement(job.seq, job.fence, ending, job.key) for job, ending, _ in batch]
+        settlements = [Settlement(one.job.seq, one.job.fence, one.ending, one.job.key) for one in batch]
         asked = [self._store.report(reports)] if reports else []
         return asyncio.gather(*asked, self._store.settle(settlements), return_exceptions=True)
 
@@ -114,9 +115,12 @@ class Endings:
         if reports:
             log.error("what jobs said at their end is lost", jobs=len(reports), error=str(said[0]))
         failpoint.hit("after-settle")
-        self._held.difference_update((job.seq, job.fence) for job, _, _ in batch)
-        for (job, _, _), ours in zip(batch, taken, strict=True):
-            if not ours:
-                log.warning("a late ending was refused", job=job.id, fence=job.fence)
-            self._audience.nudge(job.id)
+        task = asyncio.current_task()
+        assert task is not None
+        del self._writing[task]
+        if not all(taken):
+            for one, ours in zip(batch, taken, strict=True):
+                if not ours:
+                    log.warning("a late ending was refused", job=one.job.id, fence=one.job.fence)
+        self._audience.nudge(one.job.id for one in batch)
         self._on_written(batch)

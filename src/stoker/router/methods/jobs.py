@@ -194,7 +194,7 @@ async def cancel(house: House, _role: str, params: Cancel) -> JobRecord:
     if found.state is State.RUNNING:
         # here, or by its owner as soon as that hears of it
         house.desk.cancel(found.id, found.cancel or params.reason)
-    house.audience.nudge(found.id)
+    house.audience.nudge([found.id])
     house.hub.pulses.job(found.id, found.state, found.command, found.user)
     house.claimer.wake()
     return await record(house, found)

@@ -90,6 +90,7 @@ async def clients(house: House, _role: str, _params: Any) -> dict[str, Any]:
     return {
         "script": by_role.get(Roles.script, 0),
         "web": by_role.get(Roles.web, 0),
+        "streams": house.figures.open_streams,
         "tabs": tree.size,
         "tree": tree.shown(),
     }

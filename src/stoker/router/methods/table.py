@@ -144,6 +144,7 @@ ON_THE_LINE: dict[str, tuple[str, ...]] = {
     "unsubscribe": ("script", "web"),
     "attach": ("web",),
     "detach": ("web",),
+    "streams": ("web",),
 }
 """Methods of a connection (:mod:`stoker.router.clients.seat`), and the roles that may call them."""
 

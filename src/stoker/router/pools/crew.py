@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import structlog
 
 from stoker.model.clock import Clock
 from stoker.model.outcome import Blame, Fault, Lost, Outcome, Returned
+from stoker.router.pools.record import worker_state
 from stoker.router.pools.resident import Resident
 from stoker.router.pools.residents import Residents
 from stoker.router.pools.workers import Consumer, Worker, cause
@@ -39,6 +41,11 @@ class Crew:
         self._numbers = itertools.count(1)
         self._homes: dict[int, Home] = {}
         self._workers: dict[int, Worker] = {}
+        self._states: dict[int, str] = {}
+        """What was told last of each resident."""
+        self.on_state: Callable[[Resident, str, str | None], None] = lambda worker, state, how: None
+        """Called with each transition of a resident that has a process, in order: ``starting``, ``ready``, ``leaving``,
+        and ``died``, then with how."""
 
     @property
     def workers(self) -> list[Worker]:
@@ -62,7 +69,8 @@ class Crew:
         if zygote.refused is not None:
             return None
         order = Fork(next(self._numbers), home.spec.isolation, slots, home.spec.product)
-        worker = Resident(order, zygote, self._on_frames, self._clock.wall, home.is_ready)
+        worker = Resident(order, zygote, self._on_frames, self._clock.wall, self._ready)
+        worker.on_leaving = functools.partial(self._tell, worker)
         self._workers[order.worker], self._homes[order.worker] = worker, home
         return worker
 
@@ -70,8 +78,10 @@ class Crew:
         """What a zygote says."""
         match frame:
             case Born():
-                if frame.worker in self._workers:
-                    self._workers[frame.worker].born(frame.pid)
+                born = self._workers.get(frame.worker)
+                if born is not None:
+                    born.born(frame.pid)
+                    self._tell(born)
             case Unborn():
                 self._unborn(frame)
             case Died():
@@ -101,3 +111,22 @@ class Crew:
         del self._workers[worker.number]
         counts = isinstance(found, Lost) and self._is_ours(worker.zygote)
         self._homes.pop(worker.number).died(worker, found, how, counts=counts)
+        if self._states.pop(worker.number, None) is not None and isinstance(worker, Resident):
+            self.on_state(worker, "died", worker.problem or worker.ending(how))
+
+    def _ready(self, worker: Resident) -> None:
+        self._tell(worker)
+        home = self._homes[worker.number]
+        assert isinstance(home, Residents)
+        home.is_ready(worker)
+
+    def _tell(self, worker: Worker) -> None:
+        """Tell of a resident's state, if it is another than before."""
+        if not isinstance(worker, Resident) or worker.pid is None or worker.dead:
+            return
+        state, before = worker_state(worker), self._states.get(worker.number)
+        self._states[worker.number] = state
+        if before is None and state != "starting":
+            self.on_state(worker, "starting", None)  # it was ready before the zygote told of its birth
+        if state != before:
+            self.on_state(worker, state, None)

@@ -60,6 +60,10 @@ class Pool:
         self.first: Callable[[str], None] = lambda product: None
         """Called with a product whose workers may have room, before its jobs get it."""
 
+    def watch(self, on_state: Callable[[Resident, str, str | None], None]) -> None:
+        """Have each transition of a worker that stays told: see :attr:`Crew.on_state`."""
+        self._crew.on_state = on_state
+
     @property
     def commands(self) -> dict[str, CommandSpec]:
         return self.lanes.commands
@@ -265,7 +269,7 @@ class Pool:
         """Attempts have ended; their slots may be claimed for."""
         residents: dict[Resident, list[End]] = {}
         for end in ends:
-            attempt = end.attempt
+            attempt, _ = end
             if attempt.isolation is Isolation.FORK:
                 self.consumers.ended(attempt)
             elif attempt.isolation is Isolation.INLINE:

@@ -33,14 +33,20 @@ def pool_record(pool: Residents, infos: Mapping[int | None, WorkerInfo] = NOTHIN
 
 def worker_record(worker: Resident, info: WorkerInfo | None) -> dict[str, Any]:
     """A worker that stays, and what it does."""
-    leaving = worker.outgoing or worker.released
     return {
         "pid": worker.pid,
         "product": worker.product,
-        "state": "starting" if not worker.ready else "leaving" if leaving else "ready",
+        "state": worker_state(worker),
         "activeJobs": worker.active,
         "assigned": worker.load,
         "done": worker.done,
         "age": round(asyncio.get_running_loop().time() - worker.born_at, 3),
         **({} if info is None else msgspec.to_builtins(info)),
     }
+
+
+def worker_state(worker: Resident) -> str:
+    """``starting``, ``ready`` or ``leaving``."""
+    if not worker.ready:
+        return "starting"
+    return "leaving" if worker.outgoing or worker.released else "ready"

@@ -23,7 +23,7 @@ from stoker.wire.frames import Fork, Inspect, Interrupt, Ready, Vitals
 
 AHEAD_SECONDS = 0.05
 """So much work may wait in a worker for its turn."""
-AHEAD_MAX = 256
+AHEAD_MAX = 1000
 QUIET = 0.05
 """Seconds of silence after which a worker with several jobs is looked at."""
 SILENT_AFTER = 3.0
@@ -157,7 +157,7 @@ class Resident(Worker):
         if len(attempts) == 1:
             self._link.send(attempts[0].assign, attempts[0].take_fds())
         else:
-            self._link.send_all(attempt.assign for attempt in attempts)
+            self._link.send_all([attempt.assign for attempt in attempts])
         if head is not None:
             self._head_since = self._loop.time()
             self._mark = (self._head_since, self.done)
@@ -210,10 +210,15 @@ class Resident(Worker):
         """Whether it was asked how it is, and has not answered yet."""
         return self._asked_at is not None
 
+    @property
+    def unheard(self) -> float:
+        """Seconds since it was asked how it is; 0 if it has answered."""
+        return 0.0 if self._asked_at is None else self._loop.time() - self._asked_at
+
     def silence(self) -> str | None:
         """That it does not answer for so long that somebody should know. In the kind ``process`` nobody expects an
         answer in the middle of a job, so that it has to be stopped, too."""
-        unheard = 0.0 if self._asked_at is None else self._loop.time() - self._asked_at
+        unheard = self.unheard
         if unheard < SILENT_AFTER or self.dead or self.pid is None:
             return None
         told = f"the worker {self.pid} has not answered for {show_seconds(unheard)}"

@@ -319,6 +319,7 @@ class Residents:
     def _replace(self, worker: Resident, *, now: bool = False) -> None:
         """Have a successor made; ``now``: it gets no new jobs from here on."""
         worker.outgoing = True
+        worker.on_leaving()
         if now:
             worker.limit = worker.taken
         self.keep()

@@ -46,6 +46,8 @@ class Worker:
         """Seconds that ended jobs took."""
         self.said = ""
         """The last line that it wrote while it had no job."""
+        self.on_leaving: Callable[[], None] = lambda: None
+        """Called when it takes no more jobs, or soon none; perhaps more than once."""
         self._pid: int | None = None
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -113,6 +115,7 @@ class Worker:
     def release(self) -> None:
         """Let an idle one go: it ends when its channel does."""
         self._link.close()
+        self.on_leaving()
 
     def died(self) -> list[Attempt]:
         """It is gone: take what it still said, close everything; the attempts it left behind, in their order."""
@@ -132,10 +135,10 @@ class Consumer(Worker):
     def assign(self, attempt: Attempt, kill_grace: float) -> None:
         self.used = True
         self.attempts[attempt.run] = attempt
-        for pipe in self._pipes:
-            pipe.attach(attempt)
         self._link.send(attempt.assign)
         attempt.begin(self, kill_grace)
+        for pipe in self._pipes:
+            pipe.attach(attempt)  # what it writes waits in the pipe: it is the job that must not wait
 
     def ended(self, attempt: Attempt) -> None:
         super().ended(attempt)

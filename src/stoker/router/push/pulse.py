@@ -2,9 +2,11 @@
 
     sys-stats        the newest figures
     jobs             something about a job changed: {"job", "status", "command"}; for lists
+    workers          a worker that stays came into a state: {"pid", "product", "isolation", "state", "how"}
 
-What happens to jobs is gathered for :data:`GATHER` seconds, the last word about each; when that is too much to tell one
-by one, or happened on another node, the event ``look`` says only that a list is out of date.
+What happens is gathered for :data:`GATHER` seconds, of jobs the last word about each, of workers every one in order;
+when that is too much to tell one by one, or happened to jobs on another node, the event ``look`` says only that a list
+is out of date.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from stoker.wire import messages
 
 STATS = "sys-stats"
 JOBS = "jobs"
-TOPICS = (STATS, JOBS)
+WORKERS = "workers"
+TOPICS = (STATS, JOBS, WORKERS)
+SEEN_BY_ALL = (JOBS,)
+"""Topics that people may follow who do not see everything: of what is theirs."""
 
 GATHER = 0.05
 ONE_BY_ONE = 100
-"""Jobs that are told of in one gathering at most."""
+"""Jobs, or transitions of workers, that are told of in one gathering at most."""
 LOOK_EVERY = 1.0
 """Seconds between two ``look`` that other nodes cause."""
 
@@ -47,6 +52,7 @@ class Pulses:
         self._listeners: dict[str, dict[str | None, set[Listener]]] = {}
         self._of: dict[Listener, set[tuple[str, str | None]]] = {}
         self._changed: dict[str, tuple[str, str, str | None]] = {}
+        self._transitions: list[dict[str, Any]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._look_timer: asyncio.TimerHandle | None = None
 
@@ -94,8 +100,15 @@ class Pulses:
         if self.wanted(JOBS):
             if not (born and id in self._changed):
                 self._changed[id] = (status, command, user)
-            if self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(GATHER, self._tell_jobs)
+            self._tell_soon()
+
+    def worker(self, pid: int | None, product: str, isolation: str, state: str, how: str | None) -> None:
+        """A worker that stays has come into a state."""
+        if self.wanted(WORKERS):
+            if len(self._transitions) <= ONE_BY_ONE:
+                told = {"pid": pid, "product": product, "isolation": isolation, "state": state, "how": how}
+                self._transitions.append(told)
+            self._tell_soon()
 
     def elsewhere(self) -> None:
         """Something about any job may have changed on another node."""
@@ -112,21 +125,31 @@ class Pulses:
         everything = users.get(None, set())
         return list(everything if user is None else everything | users.get(user, set()))
 
-    def _tell_jobs(self) -> None:
+    def _tell_soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GATHER, self._tell)
+
+    def _tell(self) -> None:
         self._timer = None
+        transitions, self._transitions = self._transitions, []
+        if len(transitions) > ONE_BY_ONE:
+            self._look(WORKERS)
+        else:
+            for told in transitions:
+                self.say(WORKERS, "worker", told)
         changed, self._changed = self._changed, {}
         if len(changed) > ONE_BY_ONE:
-            self._look()
+            self._look(JOBS)
             return
         for id, (status, command, user) in changed.items():
             self.say(JOBS, "job", {"job": id, "status": status, "command": command}, user)
 
     def _look_now(self) -> None:
         self._look_timer = None
-        self._look()
+        self._look(JOBS)
 
-    def _look(self) -> None:
-        line = messages.encode(messages.Event("look", msgspec.Raw(b"null"), JOBS))
-        for listener in {one for found in self._listeners.get(JOBS, {}).values() for one in found}:
+    def _look(self, topic: str) -> None:
+        line = messages.encode(messages.Event("look", msgspec.Raw(b"null"), topic))
+        for listener in {one for found in self._listeners.get(topic, {}).values() for one in found}:
             if listener.writable:
                 listener.say(line)

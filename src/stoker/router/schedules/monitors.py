@@ -126,7 +126,8 @@ class Monitors:
         if not self._watched:
             return
         now = self._store.now()
-        for job, ending, _ in batch:
+        for one in batch:
+            job, ending = one.job, one.ending
             entry = self._of(job)
             if entry is None or not ending.state.ended:
                 continue
@@ -151,7 +152,7 @@ class Monitors:
     def filled(self, jobs: list[Claimed]) -> list[Claimed]:
         """Claimed jobs, those that tell somebody with whom."""
         ours = f"{alerts.PRODUCT}."
-        if not any(job.command.startswith(ours) for job in jobs):
+        if not any(name.startswith(ours) for name in {job.command for job in jobs}):
             return jobs
         how = msgspec.json.encode({"monitors": self._settings().monitors, "env": self._settings().schedules.env})
         return [

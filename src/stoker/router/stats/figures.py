@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from stoker._version import __version__
 from stoker.model.clock import Clock
 from stoker.model.errors import StoreError
@@ -27,6 +29,10 @@ from stoker.wire.records import iso
 STATES = ("new", "running", "completed", "failed", "cancelled")
 STUCK_AFTER = 10.0
 """Seconds that a job is ready while nothing works before that is called ill."""
+MANY = 100_000
+"""Ended jobs from which on they are not counted for every question: of a million each count takes 0.1 s and more."""
+COUNT_SHARE, COUNT_WITHIN = 20, 10.0
+"""They are counted again after so many times as long as that took, and after so many seconds at most."""
 STORE_WITHIN = 2.0
 """Seconds the store has to answer; who asks whether we live must hear it in time, whatever has become of the store."""
 
@@ -49,9 +55,13 @@ class Figures:
         self._dispatcher = dispatcher
         self._begun = clock.mono()
         self.clients: dict[str, int] = {"script": 0, "web": 0}
+        self.streams: dict[object, tuple[int, int]] = {}
+        """Open streams behind each bridge, and how many it lets in."""
         self.latest: Sample | None = None
         """What the sampler found last."""
         self._counted = Counts()
+        self._counted_until = 0.0
+        """When ended jobs are to be counted again."""
 
     async def stats(self) -> dict[str, Any]:
         """The rows V57-V59 and V90: uptime, active consumers, queued jobs; and what is behind them."""
@@ -76,6 +86,7 @@ class Figures:
             "rate": round(self._tally.rate(self._clock.mono()), 3),
             "submitted": self._tally.submitted,
             "clients": dict(self.clients),
+            "streams": self.open_streams,
             "paused": sorted(self._claimer.paused),
             "store": self._settings().store_shown,
             "store_away": away,
@@ -88,16 +99,32 @@ class Figures:
             "health": self._health(counts, away),
         }
 
-    async def _counts(self) -> tuple[Counts, str | None]:
-        """As they are; when the store does not answer, as they were, and what is the matter."""
+    @property
+    def open_streams(self) -> dict[str, int]:
+        """Of browsers, behind all bridges of this node."""
+        told = list(self.streams.values())
+        return {"open": sum(count for count, _ in told), "max": sum(most for _, most in told)}
+
+    async def _counts(self, *, ended: bool = True) -> tuple[Counts, str | None]:
+        """As they are; when the store does not answer, as they were, and what is the matter. Where a great many have
+        ended, those are as they were some seconds ago at most; without ``ended`` they are of any time."""
+        begun = self._clock.mono()
+        count = ended and begun >= self._counted_until
         try:
             async with asyncio.timeout(STORE_WITHIN):
-                self._counted = await self._store.counts()
+                found = await self._store.counts(ended=count)
         except StoreError as error:
             return self._counted, error.message
         except TimeoutError:
             return self._counted, f"it did not answer within {STORE_WITHIN:g} s"
-        return self._counted, None
+        if not count:
+            was = self._counted
+            found = msgspec.structs.replace(found, completed=was.completed, failed=was.failed, cancelled=was.cancelled)
+        elif found.completed + found.failed + found.cancelled >= MANY:
+            now = self._clock.mono()
+            self._counted_until = now + min(COUNT_WITHIN, COUNT_SHARE * (now - begun))
+        self._counted = found
+        return found, None
 
     def _slot(self, attempt: Attempt) -> dict[str, Any]:
         place = attempt.place
@@ -115,7 +142,7 @@ class Figures:
     async def health(self) -> dict[str, Any]:
         """``ok`` is False when jobs wait that are for this node and nothing runs, when a pool is broken, and when the
         store is away."""
-        return self._health(*await self._counts())
+        return self._health(*await self._counts(ended=False))
 
     def _health(self, counts: Counts, away: str | None) -> dict[str, Any]:
         ours = [
@@ -199,6 +226,13 @@ class Figures:
                 ({"kind": "all"}, settings.max_tasks or settings.consumers_max),
                 ({"kind": "busy"}, len(self._desk.attempts)),
             ],
+        )
+        streams = self.open_streams
+        page.family(
+            "stoker_streams",
+            "gauge",
+            "Open streams of browsers, and how many are let in.",
+            [({"kind": kind}, streams[kind]) for kind in ("open", "max")],
         )
         page.family("stoker_submitted_total", "counter", "Jobs stored by this daemon.", [({}, self._tally.submitted)])
         self._commands(page)

@@ -107,16 +107,16 @@ def system_info(host: Host, cpu_percent: float) -> SystemInfo:
 class Share:
     """The share of the time that something took: from the difference of two looks at a counter of its seconds."""
 
-    __slots__ = ("_at", "_total", "value")
+    __slots__ = ("_total", "at", "value")
 
     def __init__(self, at: float, total: float, value: float = 0.0) -> None:
-        self._at = at
+        self.at = at
         self._total = total
         self.value = value
 
     def look(self, at: float, total: float) -> float:
         """In percent, since the look before; since an earlier one where that was just now."""
-        if at - self._at >= AT_LEAST:
-            self.value = max(0.0, 100 * (total - self._total) / (at - self._at))
-            self._at, self._total = at, total
+        if at - self.at >= AT_LEAST:
+            self.value = max(0.0, 100 * (total - self._total) / (at - self.at))
+            self.at, self._total = at, total
         return self.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,10 +20,12 @@ from stoker.model.stats import (
     WorkerInfo,
 )
 from stoker.router.pools.pool import Pool
+from stoker.router.pools.record import worker_state
 from stoker.router.pools.resident import Resident, Turn
 from stoker.router.pools.workers import Worker
 from stoker.router.stats.histogram import Histogram
-from stoker.router.stats.look import Host, Seen, Share, system_info
+from stoker.router.stats.look import AT_LEAST, Host, Seen, Share, system_info
+from stoker.router.stats.loops import EventLoop, MainThread
 from stoker.router.stats.tally import CommandTally, Tally
 from stoker.wire.records import iso
 
@@ -35,6 +38,8 @@ class Meter:
         self._commands: dict[str, CommandTally] = {}
         self._host: Share | None = None
         self._shares: dict[tuple[int, str], Share] = {}
+        self._threads: dict[int, MainThread] = {}
+        self._loops: dict[int, EventLoop] = {}
 
     # ── what was counted ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -62,7 +67,7 @@ class Meter:
         return ProcessInfo(
             role=role,
             pid=pid,
-            cpu_percent=round(self._share(pid, "cpu", seen.at, seen.cpu, seen.born), 1),
+            cpu_percent=round(self._share(pid, "cpu", seen.born).look(seen.at, seen.cpu), 1),
             rss_mb=rss,
             uss_mb=uss,
             shared_mb=shared,
@@ -76,6 +81,9 @@ class Meter:
         slots = 1 if resident is None else resident.slots
         first = min(worker.attempts.values(), key=lambda attempt: attempt.born, default=None)
         busy = worker.busy + _under_way(worker, seen.at)
+        share = self._share(pid, "busy", seen.born)
+        busy_percent = min(100.0, share.look(seen.at, busy / slots))
+        elu = None if resident is None else self._loop(pid, resident, seen, busy, busy_percent)
         heard = None if resident is None else resident.heard_at
         return WorkerInfo(
             pid=pid,
@@ -86,9 +94,9 @@ class Meter:
             active_jobs=len(worker.attempts) if resident is None else resident.active,
             done=0 if resident is None else resident.done,
             age=round(seen.at - seen.born, 3),
-            cpu_percent=round(self._share(pid, "cpu", seen.at, seen.cpu, seen.born), 1),
-            busy_percent=round(min(100.0, self._share(pid, "busy", seen.at, busy / slots, seen.born)), 1),
-            elu_percent=None if resident is None else self._loop(pid, resident),
+            cpu_percent=round(self._share(pid, "cpu", seen.born).look(seen.at, seen.cpu), 1),
+            busy_percent=round(busy_percent, 1),
+            elu_percent=None if elu is None else round(min(100.0, elu), 1),
             rss_mb=rss,
             uss_mb=uss,
             shared_mb=shared,
@@ -105,21 +113,29 @@ class Meter:
         """All but these are gone."""
         kept = set(pids)
         self._shares = {key: share for key, share in self._shares.items() if key[0] in kept}
+        self._threads = {pid: thread for pid, thread in self._threads.items() if pid in kept}
+        self._loops = {pid: loop for pid, loop in self._loops.items() if pid in kept}
 
-    def _share(self, pid: int, what: str, at: float, total: float, begun: float) -> float:
+    def _share(self, pid: int, what: str, begun: float) -> Share:
         share = self._shares.get((pid, what))
         if share is None:
             share = self._shares[pid, what] = Share(begun, 0.0)
-        return share.look(at, total)
+        return share
 
-    def _loop(self, pid: int, worker: Resident) -> float | None:
-        """How busy the loop is. One that was asked and does not answer has not come round since."""
-        if worker.silent and worker.load and worker.isolation != Isolation.THREAD:
-            return 100.0
-        vitals = worker.vitals
-        if vitals is None or vitals.waited is None:
+    def _loop(self, pid: int, worker: Resident, seen: Seen, busy: float, busy_percent: float) -> float | None:
+        """How busy the loop is. An event loop that was asked long ago has not come round since."""
+        if worker.isolation == Isolation.THREAD:
             return None
-        return round(min(100.0, self._share(pid, "loop", vitals.lived, vitals.lived - vitals.waited, 0.0)), 1)
+        if worker.alone:
+            thread = self._threads.setdefault(pid, MainThread())
+            ago = 0.0 if worker.heard_at is None else max(0.0, time.time() - worker.heard_at)
+            busy_then = worker.busy + _under_way(worker, time.monotonic() - ago)
+            return self._share(pid, "loop", seen.born).look(seen.at, thread.seconds(worker.vitals, busy, busy_then))
+        loop = self._loops.setdefault(pid, EventLoop(seen.born))
+        if worker.silent and worker.load:
+            return 100.0 if worker.unheard >= AT_LEAST else loop.value
+        moved = self._share(pid, "busy", seen.born).at == seen.at
+        return loop.look(worker.vitals, seen.at, busy_percent, moved=moved)
 
 
 def _under_way(worker: Worker, now: float) -> float:
@@ -131,9 +147,7 @@ def _under_way(worker: Worker, now: float) -> float:
 def _state(worker: Worker) -> str:
     if not isinstance(worker, Resident):
         return "busy" if worker.attempts else "leaving" if worker.used else "spare"
-    if not worker.ready:
-        return "starting"
-    return "leaving" if worker.outgoing or worker.released else "ready"
+    return worker_state(worker)
 
 
 def _memory(seen: Seen) -> tuple[float, float | None, float | None]:

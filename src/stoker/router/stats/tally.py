@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from stoker.model.outcome import Done, Outcome, Returned, Snoozed
-from stoker.router.jobs.attempt import Attempt
+from stoker.router.jobs.attempt import Attempt, End
 from stoker.router.pools.resident import Turn
 from stoker.router.pools.workers import Worker
 from stoker.router.stats.histogram import Histogram
@@ -28,6 +29,16 @@ class CommandTally:
         self.seconds = 0.0
         self.waits = Histogram()
         self.runs = Histogram()
+
+    def count(self, outcome: Outcome, seconds: float) -> None:
+        """One more has ended, so long after its claim."""
+        if isinstance(outcome, Done):
+            self.done += 1
+        elif isinstance(outcome, Snoozed):
+            self.snoozed += 1
+        else:
+            self.not_done += 1
+        self.seconds += seconds
 
     @property
     def total(self) -> int:
@@ -63,34 +74,32 @@ class Tally:
         self._recent: deque[tuple[int, int]] = deque()
         """Seconds of the monotonic clock in which attempts ended, and how many."""
 
-    def ended(self, attempt: Attempt, outcome: Outcome, now: float) -> None:
-        """An attempt has ended; one that was given back has not."""
-        job = attempt.job
-        tally = self.commands.get(job.command)
-        if tally is None:
-            tally = self.commands[job.command] = CommandTally()
-        if isinstance(outcome, Done):
-            tally.done += 1
-        elif isinstance(outcome, Returned):
-            return
-        elif isinstance(outcome, Snoozed):
-            tally.snoozed += 1
-        else:
-            tally.not_done += 1
-        tally.seconds += now - attempt.born
-        started, seconds = attempt.started, attempt.seconds
-        if started is not None and seconds is not None:
-            tally.runs.observe(seconds)
-            if job.attempt == 1 and not job.round and (job.fence <= 1 or not tally.snoozed):
-                skew = self.skew if job.seq else 0.0  # a dispatched job was never stored
-                tally.waits.observe(started + skew - (job.overrides.due or job.created))
-            place = attempt.place
-            worker = place.resident if isinstance(place, Turn) else place
-            if isinstance(worker, Worker):
-                worker.busy += seconds
+    def ended(self, ends: Iterable[End], now: float) -> None:
+        """Attempts have ended; those that were given back have not."""
         if now >= self._until:
             self._turn(now)
-        self._now += 1
+        for attempt, outcome in ends:
+            if isinstance(outcome, Returned):
+                continue
+            command = attempt.job.command
+            tally = self.commands.get(command)
+            if tally is None:
+                tally = self.commands[command] = CommandTally()
+            tally.count(outcome, now - attempt.born)
+            if attempt.started is not None and attempt.seconds is not None:
+                self._observe(tally, attempt, attempt.started, attempt.seconds)
+            self._now += 1
+
+    def _observe(self, tally: CommandTally, attempt: Attempt, started: float, seconds: float) -> None:
+        tally.runs.observe(seconds)
+        job = attempt.job
+        if job.attempt == 1 and not job.round and (job.fence <= 1 or not tally.snoozed):
+            skew = self.skew if job.seq else 0.0  # a dispatched job was never stored
+            tally.waits.observe(started + skew - (job.overrides.due or job.created))
+        place = attempt.place
+        worker = place.resident if isinstance(place, Turn) else place
+        if isinstance(worker, Worker):
+            worker.busy += seconds
 
     def rate(self, now: float) -> float:
         """Attempts that ended per second, over the last minute."""

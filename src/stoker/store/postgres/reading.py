@@ -123,8 +123,10 @@ async def pauses(db: Db) -> frozenset[str]:
     return frozenset(row[0] for row in await db.all("pauses"))
 
 
-async def counts(db: Db) -> Counts:
+async def counts(db: Db, *, ended: bool) -> Counts:
     found: dict[str, Any] = {row[0]: row[1] for row in await db.all("counts")}
+    if ended:
+        found.update({row[0]: row[1] for row in await db.all("count_ended")})
     first = {row[0]: await db.value("oldest_ready", row[0]) for row in await db.all("ready_commands")}
     since = {command: moment for command, moment in first.items() if moment is not None}
     new = sum(found.get(word, 0) for word in ("ready", "scheduled", "held"))

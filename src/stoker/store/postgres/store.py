@@ -200,8 +200,8 @@ class PostgresStore:
         found: list[News] = await self._readers.read(lambda db: reading.news(db, cursors))
         return found
 
-    async def counts(self) -> Counts:
-        found: Counts = await self._readers.read(reading.counts)
+    async def counts(self, *, ended: bool = True) -> Counts:
+        found: Counts = await self._readers.read(lambda db: reading.counts(db, ended=ended))
         return found
 
     async def command_stats(self) -> list[CommandStats]:

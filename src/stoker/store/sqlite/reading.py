@@ -77,9 +77,10 @@ def holders(db: Connection, key: str) -> list[str]:
     return [cast(str, row[0]) for row in db.all("holders", key)]
 
 
-def counts(db: Connection) -> Counts:
+def counts(db: Connection, *, ended: bool) -> Counts:
     found: dict[str, Any] = {cast(str, row[0]): row[1] for row in db.all("counts")}
-    found.update({cast(str, row[0]): row[1] for row in db.all("count_ended")})
+    if ended:
+        found.update({cast(str, row[0]): row[1] for row in db.all("count_ended")})
     commands = [cast(str, row[0]) for row in db.all("ready_commands")]
     first = {command: row[0] for command in commands for row in db.all("oldest_ready", command)}
     since = {command: cast(float, moment) for command, moment in first.items() if moment is not None}

@@ -65,8 +65,8 @@ def claimed_from(row: Ready, large: bytes | None) -> Claimed:
         row.attempt,
         row.fence,
         row.user,
-        columns.tags(row.tags),
-        columns.overrides(row.overrides),
+        columns.tags(row.tags) if row.tags else (),
+        columns.overrides(row.overrides) if row.overrides else columns.NO_OVERRIDES,
         float(row.created),
         row.gate,
         row.round,
@@ -78,7 +78,7 @@ def packed(settlements: Sequence[Settlement]) -> str:
     return columns.pack(
         [
             (one.seq, one.fence, end.state, None if end.output is None else end.output.decode(),
-             columns.pack_some(end.fault), end.attempt)
+             None if end.fault is None else columns.pack(end.fault), end.attempt)
             for one in settlements for end in (one.ending,)
         ]
     )  # fmt: skip

@@ -139,8 +139,8 @@ class SqliteStore:
         wanted = list(cursors)
         return self._reader.do(lambda db: reading.news(db, wanted))
 
-    def counts(self) -> asyncio.Future[Counts]:
-        return self._reader.do(reading.counts)
+    def counts(self, *, ended: bool = True) -> asyncio.Future[Counts]:
+        return self._reader.do(lambda db: reading.counts(db, ended=ended))
 
     def command_stats(self) -> asyncio.Future[list[CommandStats]]:
         return self._reader.do(reading.command_stats)

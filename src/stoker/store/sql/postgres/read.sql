@@ -57,8 +57,10 @@ SELECT id FROM stoker.jobs WHERE gate = $1 AND waits = 'slot' ORDER BY seq LIMIT
 -- name: counts
 -- New jobs by what they wait for, and the running ones.
 SELECT CASE WHEN state = 'running' THEN 'running' WHEN waits = 'slot' THEN 'ready' WHEN waits = 'time' THEN 'scheduled'
-       ELSE 'held' END, count(*) FROM stoker.jobs GROUP BY 1
-UNION ALL
+       ELSE 'held' END, count(*) FROM stoker.jobs GROUP BY 1;
+
+-- name: count_ended
+-- All that are kept, by state: an entry of an index for each.
 SELECT state, count(*) FROM stoker.ended GROUP BY 1;
 
 -- name: oldest_ready

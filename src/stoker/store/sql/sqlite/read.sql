@@ -40,8 +40,7 @@ SELECT 'ready', count(*) FROM jobs WHERE state = 'new' AND waits = 'slot'
 UNION ALL SELECT 'scheduled', count(*) FROM jobs WHERE state = 'new' AND waits = 'time'
 UNION ALL SELECT 'held', count(*) FROM jobs
   WHERE gate IS NOT NULL AND state IN ('new', 'running') AND state = 'new' AND waits = 'key'
-UNION ALL SELECT 'running', count(*) FROM jobs WHERE state = 'running'
-UNION ALL SELECT 'failed', count(*) FROM jobs WHERE state = 'failed';
+UNION ALL SELECT 'running', count(*) FROM jobs WHERE state = 'running';
 
 -- name: count_ended
 SELECT state, count(*) FROM jobs WHERE finished IS NOT NULL GROUP BY state;

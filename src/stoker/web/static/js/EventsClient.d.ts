@@ -52,7 +52,7 @@ export class EventsClient extends EventTarget {
 
   /** Events pushed to this user, session or tab; `*` for every one. Returns what ends it. */
   on(event: string, fn: (data: any, event: StokerEvent) => void): () => void;
-  /** A job from its first event on, then `end`; or the topics `jobs` and `sys-stats`. */
+  /** A job from its first event on, then `end`; or the topics `jobs`, `sys-stats` and `workers`. */
   subscribe(
     topic: string | Job,
     fn: (event: StokerEvent) => void,

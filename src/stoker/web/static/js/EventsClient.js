@@ -123,7 +123,8 @@ export class EventsClient extends EventTarget {
   }
 
   /**
-   * Call `fn` with each event of a job from its first on, then with `end`; or of the topics `jobs` and `sys-stats`.
+   * Call `fn` with each event of a job from its first on, then with `end`; or of the topics `jobs`, `sys-stats` and
+   * `workers`.
    *
    * @param {string | Job} topic a topic, or a job or its id
    * @param {(event: StokerEvent) => void} fn

@@ -8,7 +8,7 @@
 /** The topic of what is pushed to people, rather than said by a job. */
 export const AUDIENCE = "audience";
 
-const PULSES = new Set(["jobs", "sys-stats"]);
+const PULSES = new Set(["jobs", "sys-stats", "workers"]);
 
 /**
  * The topic that a text means: one of the fixed ones, or a job's by its id, which may have `command:` in front, or be a
