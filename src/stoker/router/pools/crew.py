@@ -69,7 +69,8 @@ class Crew:
         if zygote.refused is not None:
             return None
         order = Fork(next(self._numbers), home.spec.isolation, slots, home.spec.product)
-        worker = Resident(order, zygote, self._on_frames, self._clock.wall, self._ready)
+        ready = functools.partial(self._ready, home)
+        worker = Resident(order, zygote, self._on_frames, self._clock.wall, ready)
         worker.on_leaving = functools.partial(self._tell, worker)
         self._workers[order.worker], self._homes[order.worker] = worker, home
         return worker
@@ -114,11 +115,9 @@ class Crew:
         if self._states.pop(worker.number, None) is not None and isinstance(worker, Resident):
             self.on_state(worker, "died", worker.problem or worker.ending(how))
 
-    def _ready(self, worker: Resident) -> None:
+    def _ready(self, home: Residents, worker: Resident) -> None:
         self._tell(worker)
-        home = self._homes[worker.number]
-        assert isinstance(home, Residents)
-        home.is_ready(worker)
+        home.is_ready(worker)  # also of one that is being buried: it said so, and died
 
     def _tell(self, worker: Worker) -> None:
         """Tell of a resident's state, if it is another than before."""

@@ -55,20 +55,12 @@ async def submit(
     ready = 0
     if good:
         jobs = [one for _, one in good]
-        found = await db.all(
-            "put",
-            [one.id for one in jobs],
-            [one.command for one in jobs],
-            [one.input for one in jobs],
-            [one.priority for one in jobs],
-            [one.run_at for one in jobs],
-            [_span(one.expires) for one in jobs],
-            [one.user for one in jobs],
-            [_array(one.tags) for one in jobs],
-            [pack_some(one.overrides) for one in jobs],
-            None if not doubt and all(one.fresh for one in jobs) else _floor([one.id for one in jobs], now),
-            wake,
-        )
+        values = [_values(one) for one in jobs]
+        since = None if not doubt and all(one.fresh for one in jobs) else _floor([one.id for one in jobs], now)
+        if len(values) == 1:
+            found = await db.all("put_alone", *values[0], since, wake)
+        else:
+            found = await db.all("put", *(list(column) for column in zip(*values, strict=True)), since, wake)
         for place, one in good:
             answers[place] = Submitted(one.id, True)
         for n, answer, runs in found:
@@ -77,6 +69,13 @@ async def submit(
                 answers[place] = _answer(one, answer, one.id)
             ready += runs
     return [answer for answer in answers if answer is not None], ready
+
+
+def _values(one: Submission) -> tuple[object, ...]:
+    return (
+        one.id, one.command, one.input, one.priority, one.run_at, _span(one.expires), one.user, _array(one.tags),
+        pack_some(one.overrides),
+    )  # fmt: skip
 
 
 async def submit_keyed(
