@@ -163,7 +163,6 @@ class Desk:
             self._settle([(job, Returned("its claim was answered too late", begun=False), None) for job in jobs])
             return
         settings, born, commands = self._settings(), self._clock.mono(), self.pool.commands
-        told = self._log.is_enabled_for(logging.INFO)
         started = []
         for job in jobs:
             spec = commands.get(job.command)
@@ -184,10 +183,12 @@ class Desk:
             self._attempts[attempt.run] = attempt
             self._by_job[job.id] = attempt
             started.append(attempt)
-            if told:
-                self._log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
         self._doubt_in_time()
         self.pool.start(started)
+        # after they were sent off: a line in the log takes as long as all the rest
+        if self._log.is_enabled_for(logging.INFO):
+            for job in (attempt.job for attempt in started):
+                self._log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
 
     def frames(self, frames: Sequence[Any]) -> None:
         """What processes of jobs say."""

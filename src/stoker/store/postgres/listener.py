@@ -85,11 +85,10 @@ class Listener:
             self._tell(self._channels[channel])
 
     def _tell(self, wake: Wake) -> None:
-        if not self._told:
-            asyncio.get_running_loop().call_soon(self._deliver)
-        self._told.add(wake)
-
-    def _deliver(self) -> None:
-        told, self._told = self._told, set()
-        for wake in told:
+        """At once, and no second time in this turn: whoever looks because of the first sees what the second is about,
+        which was committed before."""
+        if wake not in self._told:
+            if not self._told:
+                asyncio.get_running_loop().call_soon(self._told.clear)
+            self._told.add(wake)
             self._on_wake(wake)
