@@ -65,7 +65,8 @@ def test_killed_again_and_again_under_load(make: Make, role: str) -> None:
     ids = load.stop()
     until(lambda: not ledger.unfinished(daemon.store, ids), 60)
     ledger.check(daemon.folder, daemon.store, ids, faults=kills, expect="completed")
-    assert len(daemon.pids("router")) == len(daemon.pids("zygote")) == 1
+    # a child that was just forked still has its parent's name
+    until(lambda: len(daemon.pids("router")) == len(daemon.pids("zygote")) == 1)
     print(f"D7: {role} killed {kills} times under load, {len(ids)} jobs; at work again within {max(recoveries):.2f} s")
     assert max(recoveries) < 5.0
 

@@ -22,10 +22,10 @@ PATIENT = 30.0
 
 
 @pytest.fixture
-def daemon(make: Make, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+def daemon(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     daemon = make("starts", begin=False, kill_grace=0.3, environ={"STOKER_STATS_EVERY": "0.1"})
     daemon.file("way").write_text("well")
-    monkeypatch.chdir(daemon.file("way").parent)  # what runs inline, runs here
+    monkeypatch.chdir(tmp_path)  # what runs inline, runs here
     return daemon
 
 
