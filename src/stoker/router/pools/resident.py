@@ -24,6 +24,8 @@ from stoker.wire.frames import Fork, Inspect, Interrupt, Ready, Vitals
 AHEAD_SECONDS = 0.05
 """So much work may wait in a worker for its turn."""
 AHEAD_MAX = 1000
+"""Jobs in a worker at most: enough that it has some while the next are claimed (measured: 26 to 30 thousand jobs a
+second, and 23 with 256)."""
 QUIET = 0.05
 """Seconds of silence after which a worker with several jobs is looked at."""
 SILENT_AFTER = 3.0
