@@ -47,14 +47,13 @@ class Context:
     resident: Any = None
     """What the product's start hook made: see :meth:`stoker.Product.resident`."""
     _asks = 0
+    _printed: Mapping[EventKind, str] = {}
+    _deferred: deque[Callable[[], Any]] | None = None
+    _exits: contextlib.ExitStack | None = None
 
     def __init__(self, assign: Assign, line: Line) -> None:
         self._assign = assign
         self._line = line
-        # what most jobs never use is made at its first use: a resident makes a context for each of 20,000 jobs a second
-        self._printed: dict[EventKind, str] | None = None
-        self._deferred: deque[Callable[[], Any]] | None = None
-        self._exits: contextlib.ExitStack | None = None
 
     @functools.cached_property
     def stream(self) -> Stream:
@@ -160,19 +159,18 @@ class Context:
         running = sys.modules.get("asyncio.events")
         loop = running._get_running_loop() if running is not None else None
         if loop is None:
-            if self._deferred is None:
-                self._deferred = deque()
-            self._deferred.append(action)
+            self._at_first_use("_deferred", deque).append(action)
         else:
             loop.call_soon(action)
 
     def cleanup(self, action: Callable[[], Any]) -> None:
         """Run ``action`` when the handler ends, however it ends short of being killed; last registered, first run."""
-        self._stack.callback(action)
+        self._at_first_use("_exits", contextlib.ExitStack).callback(action)
 
     def enter(self, manager: contextlib.AbstractContextManager[T]) -> T:
         """Enter a context manager that is left when the handler ends."""
-        return self._stack.enter_context(manager)
+        entered: T = self._at_first_use("_exits", contextlib.ExitStack).enter_context(manager)
+        return entered
 
     @contextlib.contextmanager
     def environment(self, values: Mapping[str, str | None]) -> Iterator[None]:
@@ -183,14 +181,13 @@ class Context:
 
     def print(self, kind: EventKind, text: str) -> None:
         """Keep a piece of captured output, line by line. For residents, where jobs share one stdout."""
-        if self._printed is None:
-            self._printed = {}
-        text = self._printed.pop(kind, "") + text
+        printed: dict[EventKind, str] = self._at_first_use("_printed", dict)
+        text = printed.pop(kind, "") + text
         lines, end, rest = text.rpartition("\n")
         if end:
             self._say(kind, _json.encode(lines + end))
         if rest:
-            self._printed[kind] = rest
+            printed[kind] = rest
 
     def checked(self, slug: str, id: str, status: str, seconds: float | None) -> None:
         """Tell who watches schedules of a check-in. For :mod:`stoker.crons`."""
@@ -205,14 +202,14 @@ class Context:
         """Run the clean-ups. For the executor."""
         if self._exits is not None:
             self._exits.close()
-        for kind, rest in (self._printed or {}).items():
+        for kind, rest in self._printed.items():
             self._say(kind, _json.encode(rest))
 
-    @property
-    def _stack(self) -> contextlib.ExitStack:
-        if self._exits is None:
-            self._exits = contextlib.ExitStack()
-        return self._exits
+    def _at_first_use(self, name: str, make: Callable[[], Any]) -> Any:
+        """What most jobs never need, and 20,000 a second should not pay for. Of two threads that need it first, both
+        get the same."""
+        found = self.__dict__.get(name)
+        return self.__dict__.setdefault(name, make()) if found is None else found
 
     def _say(self, kind: EventKind, data: bytes) -> None:
         if len(data) > EVENT_MAX:

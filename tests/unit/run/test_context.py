@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -185,6 +187,23 @@ def test_what_is_entered_is_left_when_the_handler_ends() -> None:
     assert steps == ["open"]
     ctx.close()
     assert steps == ["open", "closed"]
+
+
+def test_threads_that_are_first_at_once_lose_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any method may be called from any thread, also where its place is made at the first use."""
+    ctx, _ = context()
+    both, stack = threading.Barrier(2), contextlib.ExitStack
+    ran: list[int] = []
+
+    def made() -> contextlib.ExitStack:
+        both.wait(20)  # each has seen that there is none yet
+        return stack()
+
+    monkeypatch.setattr("stoker.run.context.contextlib.ExitStack", made)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda number: ctx.cleanup(lambda: ran.append(number)), range(2)))
+    ctx.close()
+    assert sorted(ran) == [0, 1]
 
 
 def test_an_environment_within_a_block() -> None:
