@@ -36,6 +36,7 @@ HOLD = 0.002
 HELD_MAX = 64
 LOOK_EVERY = 0.05
 """Seconds between looks for changed source while jobs follow each other without a pause."""
+NEVER = float("-inf")
 
 
 class QueueLine(SoloLine):
@@ -154,7 +155,7 @@ class ProcessResident:
         self._page = page
         self._warmth = warmth
         self._result_max = result_max
-        self._looked = 0.0
+        self._looked = NEVER
         self.line = QueueLine(channel, page)
         self._poked = self.line.poked
         process.on_signal(POKE, self._poked)
@@ -197,8 +198,10 @@ class ProcessResident:
         """The commands; while jobs follow each other without a pause, their source is looked at now and then."""
         now = time.monotonic()
         if self.line.idled or now - self._looked > LOOK_EVERY:
+            self._looked = NEVER  # source that is broken is looked at by the next job, too
+            commands = self._application.current()
             self._looked = now
-            return self._application.current()
+            return commands
         return self._application.commands
 
 
