@@ -100,3 +100,20 @@ def test_undecodable_and_unknown(make: Make) -> None:
     with pytest.raises(StokerError):
         daemon.client.submit("led.work", id="")
     assert daemon.client.call("led.work")["attempt"] == 1
+
+
+def test_of_what_may_start_only_once_little_is_taken_ahead(make: Make) -> None:
+    """P6: the daemon is killed in the middle of many fast jobs. Nobody knows of those that it had claimed whether they
+    began, so they fail; that is no more than the worker was at and the next in line."""
+    daemon = make("letters")
+    jobs = daemon.client.submit_many("letters.send", [{"number": number} for number in range(400)])
+    ids = {job.id for job in jobs}
+    daemon.wait_here("letters")
+    daemon.kill()
+    daemon.start()
+    until(lambda: not ledger.unfinished(daemon.store, ids), 60)
+    failed = [job for job in jobs if job.record().status == "failed"]
+    begun = collections.Counter(entry.job for entry in ledger.entries(daemon.folder))
+    assert set(begun.values()) == {1}
+    assert ids - set(begun) <= {job.id for job in failed}
+    assert len(failed) <= 3, f"{len(failed)} failed"

@@ -46,6 +46,9 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     reserved: int = 0
     enabled: bool = True
     routes: bool = True
+    ahead: bool = True
+    """Whether jobs may wait in a ``process`` worker while it is at another. Not where a command is declared ``once``:
+    after the daemon was killed nobody can know which of them had begun."""
 
     def __post_init__(self) -> None:
         if self.isolation not in RESIDENT:

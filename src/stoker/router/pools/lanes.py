@@ -90,7 +90,9 @@ class Lanes:
         return PoolSpec(product="", isolation=isolation, max_workers=1, shrink_after=float("inf"))
 
     def _merged(self, spec: PoolSpec, file: Mapping[str, Any], announce: Announce) -> PoolSpec:
-        asks = any(c.product == spec.product and c.isolation is Isolation.PROCESS for c in announce.commands)
+        own = [c for c in announce.commands if c.product == spec.product]
+        asks = any(c.isolation is Isolation.PROCESS for c in own)
+        spec = msgspec.structs.replace(spec, ahead=not any(c.once for c in own))
         if asks and not _has_workers(spec) and "workers" not in file:
             spec = msgspec.structs.replace(spec, workers=1)
         try:

@@ -99,6 +99,8 @@ class Resident(Worker):
         self.released = False
         self.limit: int | None = None
         """Jobs that it may take in its life."""
+        self.ahead = True
+        """Whether jobs may wait in it for their turn."""
         self.taken = 0
         self.done = 0
         self.calls = 0
@@ -146,7 +148,7 @@ class Resident(Worker):
 
     @property
     def _ahead(self) -> int:
-        if not self.alone or self._stalled or not self._seconds:
+        if not (self.ahead and self.alone and self._seconds) or self._stalled:
             return 0
         return min(AHEAD_MAX, int(AHEAD_SECONDS / self._seconds))
 

@@ -298,6 +298,7 @@ class Residents:
         if worker is None:
             return None
         worker.limit = self.spec.recycle_jobs
+        worker.ahead = self.spec.ahead
         self.workers.append(worker)
         if self.spec.recycle_age is not None:
             self._loop.call_later(self.spec.recycle_age, self._aged, worker)
