@@ -147,6 +147,37 @@ class Application:
                     yield name, (path, mark)
 
 
+class Watched:
+    """An application in a process of many jobs. Its source is looked at after jobs have come, by the first that runs:
+    who edits and then submits gets the new code, and what came together pays for one look. Safe to use from threads."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._lock = threading.Lock()
+        self._unseen = True
+
+    @property
+    def commands(self) -> dict[str, Command[Any, Any]]:
+        """As they were at the last look."""
+        return self._application.commands
+
+    def came(self) -> None:
+        """A job came."""
+        self._unseen = True
+
+    def current(self) -> dict[str, Command[Any, Any]]:
+        """The commands for a job that came. Raises :class:`AppError` while the source is broken."""
+        with self._lock:
+            if self._unseen:
+                self._unseen = False  # before the look: a job that comes during it is owed one of its own
+                try:
+                    return self._application.current()
+                except BaseException:
+                    self._unseen = True
+                    raise
+        return self.commands
+
+
 def _mark(path: str) -> Mark | None:
     try:
         found = os.stat(path)

@@ -31,7 +31,7 @@ from stoker.run.dispatched import Carrier
 from stoker.run.executor import MESSAGE_MAX, Run, execute, execute_async
 from stoker.run.line import unpack
 from stoker.run.page import Page
-from stoker.run.preload import Application
+from stoker.run.preload import Application, Watched
 from stoker.run.resident_process import ProcessResident
 from stoker.run.telemetry import Doctor, Selector, Waiting
 from stoker.run.warm import Warmth
@@ -92,9 +92,9 @@ class ThreadLine:
 class Threads:
     """Runs as threads."""
 
-    def __init__(self, channel: Channel, application: Application, warmth: Warmth, slots: int, result_max: int) -> None:
+    def __init__(self, channel: Channel, watched: Watched, warmth: Warmth, slots: int, result_max: int) -> None:
         self._channel = channel
-        self._application = application
+        self._watched = watched
         self._warmth = warmth
         self._result_max = result_max
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="job")
@@ -110,6 +110,7 @@ class Threads:
         """A frame about one of these runs, or a new one."""
         match frame:
             case Assign():
+                self._watched.came()
                 line = self._runs[frame.run] = ThreadLine(self._channel, frame.run)
                 self._pool.submit(self._one, frame, line)
             case Answer():
@@ -122,7 +123,7 @@ class Threads:
         run.warmth = self._warmth
         joblog.belongs_to(run.context)
         with contextlib.suppress(Interrupted):  # one that comes when all is done
-            execute(run, self._application.current, line.begin)
+            execute(run, self._watched.current, line.begin)
             line.end()
         consumer.flush()
         del self._runs[assign.run]
@@ -132,9 +133,9 @@ class Threads:
 class ThreadResident:
     """Jobs as threads."""
 
-    def __init__(self, channel: Channel, application: Application, warmth: Warmth, slots: int, result_max: int) -> None:
+    def __init__(self, channel: Channel, watched: Watched, warmth: Warmth, slots: int, result_max: int) -> None:
         self._channel = channel
-        self._threads = Threads(channel, application, warmth, slots, result_max)
+        self._threads = Threads(channel, watched, warmth, slots, result_max)
         self._doctor = Doctor(channel, lambda: len(self._threads))
 
     def serve(self) -> None:
@@ -183,13 +184,13 @@ class AsyncResident:
     """Jobs as tasks of one loop; plain functions as threads beside it."""
 
     def __init__(
-        self, channel: Channel, application: Application, warmth: Warmth, slots: int, result_max: int, waiting: Waiting
+        self, channel: Channel, watched: Watched, warmth: Warmth, slots: int, result_max: int, waiting: Waiting
     ) -> None:
         self._channel = channel
-        self._application = application
+        self._watched = watched
         self._warmth = warmth
         self._result_max = result_max
-        self._threads = Threads(channel, application, warmth, slots, result_max)
+        self._threads = Threads(channel, watched, warmth, slots, result_max)
         self._runs: dict[int, tuple[asyncio.Task[None], TaskLine, Run]] = {}
         self._ended: list[Ended] = []
         self._doctor = Doctor(channel, lambda: len(self._runs) + len(self._threads), waiting)
@@ -212,6 +213,7 @@ class AsyncResident:
             case Assign() if self._is_plain(frame.command):
                 self._threads.hear(frame)
             case Assign():
+                self._watched.came()
                 line = TaskLine(self._channel, frame.run)
                 run = Run(frame, line, self._result_max)
                 run.warmth = self._warmth
@@ -230,12 +232,12 @@ class AsyncResident:
                 self._doctor.hear(frame)
 
     def _is_plain(self, name: str) -> bool:
-        command = self._application.commands.get(name)
+        command = self._watched.commands.get(name)
         return command is not None and not command.spec.is_async
 
     async def _one(self, run: Run) -> None:
         joblog.belongs_to(run.context)
-        await execute_async(run, self._application.current)
+        await execute_async(run, self._watched.current)
         del self._runs[run.assign.run]
         # what ends in one turn of the loop is told with one write
         if not self._ended:
@@ -280,9 +282,9 @@ def main(application: Application, prefix: str, result_max: int, order: Fork, pa
             runner.run(_serve_async(application, channel, warmth, order, result_max, selector.waiting))
     elif _ready(channel, lambda: _warm_up(application, warmth, order.product)):
         if order.isolation == Isolation.PROCESS:
-            ProcessResident(channel, application, page, warmth, result_max).serve()
+            ProcessResident(channel, Watched(application), page, warmth, result_max).serve()
         else:
-            ThreadResident(channel, application, warmth, order.slots, result_max).serve()
+            ThreadResident(channel, Watched(application), warmth, order.slots, result_max).serve()
         warmth.close()
     consumer.leave()
 
@@ -298,7 +300,7 @@ async def _serve_async(
     except (Exception, SystemExit) as error:
         return _unfit(channel, error)
     channel.send(Ready(os.getpid()))
-    await AsyncResident(channel, application, warmth, order.slots, result_max, waiting).serve()
+    await AsyncResident(channel, Watched(application), warmth, order.slots, result_max, waiting).serve()
     return await warmth.aclose()
 
 

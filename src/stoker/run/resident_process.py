@@ -15,15 +15,16 @@ import resource
 import time
 import types
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from stoker.model.interrupt import DaemonGone, Interrupted
 from stoker.model.outcome import Returned
 from stoker.run import joblog, process
 from stoker.run.consumer import POKE, SoloLine
-from stoker.run.executor import Commands, Run, execute, outcome_of
+from stoker.run.executor import Run, execute, outcome_of
 from stoker.run.page import Page
-from stoker.run.preload import Application
+from stoker.run.preload import Watched
 from stoker.run.telemetry import Doctor, Waiting
 from stoker.run.warm import Warmth
 from stoker.wire.channel import Channel
@@ -34,22 +35,18 @@ RECALL = "recall"
 HOLD = 0.002
 """Seconds that the end of a job may wait for those of the next."""
 HELD_MAX = 64
-LOOK_EVERY = 0.05
-"""Seconds between looks for changed source while jobs follow each other without a pause."""
-NEVER = float("-inf")
 
 
 class QueueLine(SoloLine):
     """The line of runs that follow each other."""
 
-    def __init__(self, channel: Channel, page: Page) -> None:
+    def __init__(self, channel: Channel, page: Page, came: Callable[[], None]) -> None:
         super().__init__(channel)
         self._page = page
+        self._came = came
         self._queue: deque[Assign] = deque()
         self._ended: list[Ended] = []
         self._hold_until = 0.0
-        self.idled = True
-        """Whether it had to wait for the frame it gave last."""
         self.waiting = Waiting()
         self.doctor = Doctor(channel, lambda: int(self.in_handler), self.waiting)
 
@@ -57,7 +54,6 @@ class QueueLine(SoloLine):
         """The next job to work on; waits for it. None when there will be none."""
         self._busy += 1
         try:
-            self.idled = False
             if self._ended and (len(self._ended) >= HELD_MAX or time.monotonic() >= self._hold_until):
                 self._tell()
             if not self._queue:
@@ -65,7 +61,6 @@ class QueueLine(SoloLine):
                     self._note(frame)
             while not self._queue:
                 self._tell()
-                self.idled = True
                 begun = time.monotonic()
                 first = self._channel.receive()
                 self.waiting.seconds += time.monotonic() - begun
@@ -131,6 +126,7 @@ class QueueLine(SoloLine):
     def _note(self, frame: Any) -> None:
         if isinstance(frame, Assign):
             self._queue.append(frame)
+            self._came()
         elif isinstance(frame, Interrupt) and (frame.run != self._run or frame.kind == RECALL):
             self._give_back(frame.run)
         elif isinstance(frame, Interrupt | Answer):
@@ -150,13 +146,12 @@ class QueueLine(SoloLine):
 class ProcessResident:
     """Jobs one after the other."""
 
-    def __init__(self, channel: Channel, application: Application, page: Page, warmth: Warmth, result_max: int) -> None:
-        self._application = application
+    def __init__(self, channel: Channel, watched: Watched, page: Page, warmth: Warmth, result_max: int) -> None:
+        self._watched = watched
         self._page = page
         self._warmth = warmth
         self._result_max = result_max
-        self._looked = NEVER
-        self.line = QueueLine(channel, page)
+        self.line = QueueLine(channel, page, watched.came)
         self._poked = self.line.poked
         process.on_signal(POKE, self._poked)
 
@@ -178,7 +173,7 @@ class ProcessResident:
 
         self.line.begin(assign.run)
         try:
-            execute(run, self._source, limit)
+            execute(run, self._watched.current, limit)
             self.line.in_handler = False
         except Interrupted as late:
             # in the moment after its end: what it has come to counts
@@ -193,16 +188,6 @@ class ProcessResident:
         self.line.end(run.ended)
         if assign.buffers:
             self.line.tell()  # before their memory goes with the run: of large ones that takes milliseconds
-
-    def _source(self) -> Commands:
-        """The commands; while jobs follow each other without a pause, their source is looked at now and then."""
-        now = time.monotonic()
-        if self.line.idled or now - self._looked > LOOK_EVERY:
-            self._looked = NEVER  # source that is broken is looked at by the next job, too
-            commands = self._application.current()
-            self._looked = now
-            return commands
-        return self._application.commands
 
 
 def soften(limits: tuple[int, int]) -> None:

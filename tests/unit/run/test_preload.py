@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stoker.model.errors import AppError
-from stoker.run.preload import Application
+from stoker.run.preload import Application, Watched
 
 GOOD = """
     from stoker import Product
@@ -307,3 +307,55 @@ def test_a_failed_reload_leaves_the_commands_of_before(root: Root) -> None:
     with contextlib.suppress(AppError):
         application.refresh()
     assert application.commands is before
+
+
+# ── where many jobs share a process ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def looks(root: Root, monkeypatch: pytest.MonkeyPatch) -> tuple[Watched, list[int]]:
+    """An application that is watched, and a list that grows with each look at its source."""
+    root.write("shop.py", GOOD)
+    application = root.loaded("shop")
+    found: list[int] = []
+
+    def look() -> list[str]:
+        found.append(1)
+        return []
+
+    monkeypatch.setattr(application, "changed", look)
+    return Watched(application), found
+
+
+def test_jobs_that_came_together_pay_for_one_look(looks: tuple[Watched, list[int]]) -> None:
+    watched, found = looks
+    for _ in range(3):
+        watched.came()
+    assert {name for _ in range(3) for name in watched.current()} == {"shop.sell"}
+    assert len(found) == 1
+
+
+def test_each_job_that_comes_later_is_owed_a_look(looks: tuple[Watched, list[int]]) -> None:
+    watched, found = looks
+    for _ in range(3):
+        watched.came()
+        watched.current()
+    assert len(found) == 3
+
+
+def test_a_job_that_comes_during_a_look_is_owed_another(
+    looks: tuple[Watched, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its source may have been changed after it was looked at."""
+    watched, found = looks
+    before = watched._application.changed
+
+    def meanwhile() -> list[str]:
+        watched.came()
+        monkeypatch.setattr(watched._application, "changed", before)
+        return before()
+
+    monkeypatch.setattr(watched._application, "changed", meanwhile)
+    watched.current()
+    watched.current()
+    assert len(found) == 2

@@ -14,7 +14,7 @@ from stoker.model.errors import AppError
 from stoker.model.outcome import Failed, Fault
 from stoker.run.consumer import POKE
 from stoker.run.page import Page, new_file
-from stoker.run.preload import Application
+from stoker.run.preload import Application, Watched
 from stoker.run.resident_process import ProcessResident
 from stoker.run.warm import Warmth
 from stoker.wire.channel import Channel
@@ -37,7 +37,7 @@ def served(application: Application, *runs: int) -> list[Ended]:
         router.send_all([assign(run=run) for run in runs])
         ours.shutdown(socket.SHUT_WR)
         page = Page(new_file())
-        ProcessResident(worker, application, page, Warmth(), 1000).serve()
+        ProcessResident(worker, Watched(application), page, Warmth(), 1000).serve()
         page.close()
         return [found for found in router.waiting() if isinstance(found, Ended)]
 
