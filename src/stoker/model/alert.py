@@ -9,11 +9,11 @@ The id of such a job is made of what it tells. So it does not matter which nodes
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 
 import msgspec
 
 from stoker.model.monitor import Change, Health
+from stoker.model.slot import shown
 
 PRODUCT = "alerts"
 EVENT = "alert"
@@ -103,7 +103,3 @@ def next_reminder(change: Change, now: float, remind: float) -> float | None:
 def job_id(id: str, command: str, part: str = "") -> str:
     """The id of the job that tells this over that command."""
     return hashlib.blake2b(f"{command}\n{id}\n{part}".encode(), digest_size=16).hexdigest()
-
-
-def shown(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -149,7 +149,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far a job is. ``percent`` 0 to 100, or None when unknown; the names are those of the H rows."""
+    """How far a job is. ``percent`` 0 to 100, or None when unknown."""
 
     percent: float | None = None
     message: str | None = None

@@ -9,7 +9,7 @@ The later wins. What makes no sense is told in one sentence that names the place
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from stoker.model import quantities
 from stoker.model.command import Isolation, check_name
 from stoker.model.errors import AppError
+from stoker.model.objects import Twice, once
 
 RESIDENT = (Isolation.PROCESS, Isolation.THREAD, Isolation.ASYNC)
 """The kinds of workers that stay."""
@@ -188,23 +189,10 @@ def read_json(text: str, source: str) -> dict[str, dict[str, Any]]:
     import json  # not at the top: every fork would pay for it, and few projects have such a file
 
     try:
-        return read_tables(json.loads(text, object_pairs_hook=_once), source)
+        return read_tables(json.loads(text, object_pairs_hook=once), source)
     except json.JSONDecodeError as error:
         raise ValueError(f"{source} is not JSON: {error}") from None
-    except _Twice as error:
-        raise ValueError(f"{source}: the key {error.args[0]!r} is there twice") from None
+    except Twice as error:
+        raise ValueError(f"{source}: the key {error.key!r} is there twice") from None
     except RecursionError:
         raise ValueError(f"{source} is nested too deep") from None
-
-
-class _Twice(Exception):
-    """A key of an object came again."""
-
-
-def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise _Twice(name)
-        found[name] = value
-    return found

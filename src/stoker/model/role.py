@@ -2,8 +2,8 @@
 
     store                                              node
     ┌───────────────────────────────────────────┐      ┌─────────────────────────────────────────────┐
-    │ role   owner, term, free for others from  │ ◄──► │ held   names and terms, while they are       │
-    │ peers  nodes that take roles, last seen   │      │        trusted: see router/jobs/trust.py          │
+    │ role   owner, term, free for others from  │ ◄──► │ held   names and terms, while they are      │
+    │ peers  nodes that take roles, last seen   │      │        trusted: see router/jobs/trust.py    │
     └───────────────────────────────────────────┘      └─────────────────────────────────────────────┘
 
 The term is the store's: it goes up with every holding and stays when the holder resigns, so a number says for ever who

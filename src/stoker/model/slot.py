@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import msgspec
 
 from stoker.model.job import Submission
+
+
+def shown(slot: float) -> str:
+    """A slot as it stands in a job's tags and is told to people: ``2026-03-08T02:30:00Z``."""
+    return datetime.fromtimestamp(slot, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Fate(StrEnum):

@@ -1,8 +1,7 @@
 """What was measured: of a machine, of each process that runs jobs, of pools and commands.
 
-The names in JSON are those of the source document (`activeJobs`, `cpuPercent`, `heapUsedMB`, `eluPercent`), and others
-after their pattern. MB are 1,048,576 bytes; percent of a processor: two busy threads of one process are 200. What is
-not known is null.
+The names in JSON are in camel case (`activeJobs`, `cpuPercent`, `heapUsedMB`, `eluPercent`). MB are 1,048,576 bytes;
+percent of a processor: two busy threads of one process are 200. What is not known is null.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ class Keeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._member.leave()
 
-    def due_at(self, moment: float) -> None:
-        """A job was stored that is due later."""
+    def due(self) -> None:
+        """A job was stored that is due later, perhaps before all that are known of."""
         self._due.set()
 
     def _due_soon(self) -> None:
@@ -90,7 +90,7 @@ class Keeper:
 
     def _look_for_due(self) -> None:
         self._due_timer = None
-        self._due.set()
+        self.due()
 
     async def look(self) -> float:
         """Whatever waits though it should not."""
@@ -111,14 +111,13 @@ class Keeper:
         self._claimer.wake()
         return self._settings().look
 
-    async def reap(self) -> int:
+    async def reap(self) -> None:
         """Settle attempts that nobody works on; the fence decides if that is still so when it is written."""
         lost = [job for job in await self._store.abandoned(self._boot) if not self._desk.holds(job)]
         failpoint.hit("before-reap")
         for job in lost:
             log.warning("a lost job was found", job=job.id, command=job.command, attempt=job.attempt)
             self._desk.mend(job, Lost(Fault("Lost", "the daemon that ran it went away"), Blame.HOUSE))
-        return len(lost)
 
     async def weigh(self) -> float:
         """Jobs with a memory limit, by what their whole tree holds; and workers that are replaced for theirs."""

@@ -187,7 +187,7 @@ class Router:
         """Until nothing runs, the grace is over, or somebody is in a hurry."""
         await self._until(lambda: not self._board.busy, grace or None, self._hurry)
 
-    async def _until(self, done: Any, seconds: float | None, hurry: asyncio.Event | None = None) -> None:
+    async def _until(self, done: Callable[[], bool], seconds: float | None, hurry: asyncio.Event | None = None) -> None:
         loop = asyncio.get_running_loop()
         end = None if seconds is None else loop.time() + seconds
         while not done() and not (hurry is not None and hurry.is_set()):

@@ -24,8 +24,8 @@ from stoker.router.jobs.trust import Trust
 from stoker.router.methods import jobs, table
 from stoker.router.methods.acts import Asker
 from stoker.router.pools.resident import Resident
-from stoker.router.push.pulse import JOBS, STATS
 from stoker.wire.frames import DIRECT, Answer, Ask
+from stoker.wire.topics import JOBS, STATS
 
 
 class Switchboard:
@@ -73,9 +73,9 @@ class Switchboard:
     def written(self, batch: list[Closed]) -> None:
         """Endings are in the store."""
         house = self.house
-        again = [one.ending.run_at for one in batch if one.ending.run_at is not None]
+        again = any(one.ending.again for one in batch)
         if again:
-            house.keeper.due_at(min(again))
+            house.keeper.due()
         if again or any(one.job.key is not None for one in batch):
             house.claimer.wake()
         house.monitors.ended(batch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from stoker.model.job import Claimed, OnDuplicate, Unique
 from stoker.model.request import Request
 from stoker.model.schedule import Entry, Filled, Place, command_of
 from stoker.model.schedule_keys import Kind, Overlap
+from stoker.model.slot import shown
 from stoker.settings import Settings
 
 HERE_FOR = 3600.0
@@ -43,11 +43,6 @@ def request(entry: Entry, slot: float | None, settings: Settings, own_timeout: f
         retries=entry.retries,
         memory=entry.memory,
     )
-
-
-def shown(slot: float) -> str:
-    """A slot as it stands in a job's tags: ``2026-03-08T02:30:00Z``."""
-    return datetime.fromtimestamp(slot, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _input(entry: Entry, slot: float | None) -> Any:

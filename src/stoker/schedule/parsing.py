@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NoReturn
+
+from stoker.model.objects import Twice, once
 
 TABLE = "schedule"
 """The key of the list of entries, where a file is not a list itself."""
@@ -21,10 +23,6 @@ class Unreadable(Exception):
     def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
         super().__init__(message)
         self.message, self.line, self.column = message, line, column
-
-
-class _Twice(Exception):
-    """A key of an object came again."""
 
 
 def parse(text: str, toml: bool) -> Iterator[tuple[int, Any]]:
@@ -50,7 +48,7 @@ def _toml(text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _json(text: str) -> Iterator[tuple[int, Any]]:
-    decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_constant)
+    decoder = json.JSONDecoder(object_pairs_hook=once, parse_constant=_constant)
     start = _space(text, 0)
     if text[start : start + 1] != "[":
         found, end = _value(decoder, text, start)
@@ -93,8 +91,8 @@ def _value(decoder: json.JSONDecoder, text: str, place: int) -> tuple[Any, int]:
         return decoder.raw_decode(text, place)
     except json.JSONDecodeError as error:
         raise Unreadable(f"is not JSON: {error.msg}", error.lineno, error.colno) from None
-    except _Twice as error:
-        raise Unreadable(f"the key {error.args[0]!r:.80} is there twice in one entry", _line(text, place)) from None
+    except Twice as error:
+        raise Unreadable(f"the key {error.key!r:.80} is there twice in one entry", _line(text, place)) from None
     except ValueError as error:
         raise Unreadable(f"is not JSON: {error}", _line(text, place)) from None
 
@@ -124,17 +122,6 @@ def _line_of(text: str, table: Any) -> int:
     """Where an entry stands, by its name."""
     name = table.get("name") if isinstance(table, dict) else None
     return _line(text, max(0, text.find(json.dumps(name)))) if isinstance(name, str) else 1
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _Twice(next(name for name, _ in pairs if _more_than_one(name, pairs)))
-    return found
-
-
-def _more_than_one(name: str, pairs: Iterable[tuple[str, Any]]) -> bool:
-    return sum(1 for other, _ in pairs if other == name) > 1
 
 
 def _constant(word: str) -> NoReturn:

@@ -27,7 +27,7 @@ from stoker.model.job import Claimed, Submission
 from stoker.model.request import Request
 from stoker.model.schedule import Entry, is_ours
 from stoker.model.schedule_keys import Kind, Overlap
-from stoker.model.slot import Decided, Defined, Fate, Line, Standing, Tick
+from stoker.model.slot import Decided, Defined, Fate, Line, Standing, Tick, shown
 from stoker.schedule import firing
 from stoker.schedule.owed import Gap, Owed, owed
 from stoker.schedule.plan import Plan
@@ -298,7 +298,7 @@ class Ticker:
 
     def _missed(self, plan: Plan, gap: Gap) -> Tick:
         reason = "nobody was there to fire it in time"
-        log.warning("slots were missed", schedule=plan.entry.name, count=gap.slots, last=firing.shown(gap.last))
+        log.warning("slots were missed", schedule=plan.entry.name, count=gap.slots, last=shown(gap.last))
         return Tick(
             line=plan.line, slot=gap.last, fate=Fate.MISSED, reason=reason, first=gap.first, count=gap.slots
         )  # fmt: skip
@@ -328,7 +328,7 @@ class Ticker:
                 skipped.setdefault((plan.entry.name, answer.reason or RUNS), []).append(tick.slot)
             _say(plan, tick, answer)
         for (name, reason), slots in skipped.items():
-            log.info(f"skipped: {reason}", schedule=name, slots=len(slots), last=firing.shown(slots[-1]))
+            log.info(f"skipped: {reason}", schedule=name, slots=len(slots), last=shown(slots[-1]))
         if stored:
             self._house.stored(stored)
         for job, name in replaced:
@@ -339,7 +339,7 @@ class Ticker:
 
 
 def _say(plan: Plan, tick: Tick, answer: Decided) -> None:
-    about = {"schedule": plan.entry.name, "slot": firing.shown(tick.slot)}
+    about = {"schedule": plan.entry.name, "slot": shown(tick.slot)}
     match answer.fate:
         case Fate.FIRED:
             log.debug("fired", **about, job=answer.job)

@@ -185,8 +185,9 @@ class Store(Protocol):
     audit: Audit
     """Who did what."""
     roles: Roles
-    schedules: Schedules
     """Who holds which role."""
+    schedules: Schedules
+    """Schedules, and what became of their slots."""
 
     async def open(self, patience: float = PATIENCE) -> None:
         """Make ready: create or migrate the tables. Idempotent. A server that does not answer is tried for so many

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -14,19 +14,42 @@ from stoker.client.sync import Client
 from stoker.model.command import Command
 from stoker.model.errors import StokerError
 from stoker.model.job import Submitted
+from stoker.model.product import Catalog
 from stoker.model.request import Request
+from stoker.settings import Settings
 from stoker.wire import messages
 
-if TYPE_CHECKING:
-    from stoker.testing.workbench import Workbench
-
 T = TypeVar("T")
+
+
+class Bench(Protocol):
+    """What the clients need of a workbench."""
+
+    settings: Settings
+
+    def learn(self, commands: Catalog | Sequence[Command[..., Any]]) -> None:
+        """Know these commands from now on."""
+
+    def submit(self, request: Request) -> Submitted:
+        """Store a job. Raises a RequestError as the daemon would."""
+
+    def submit_all(self, requests: Sequence[Request]) -> list[Submitted]:
+        """Store jobs, all or none. Raises the first RequestError."""
+
+    def answer(self, method: str, params: Mapping[str, Any]) -> Any:
+        """What the daemon would answer."""
+
+    def run_until_ended(self, id: str, seconds: float | None) -> None:
+        """Run jobs until this one has ended, or so many seconds of the clock have passed."""
+
+    async def arun_until_ended(self, id: str, seconds: float | None) -> None:
+        """The same, with coroutines run on the loop that runs."""
 
 
 class BenchClient(Client):
     """The client that ``command.submit`` and its kin use within a workbench."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Bench) -> None:
         super().__init__(settings=bench.settings)
         self._bench = bench
 
@@ -49,7 +72,7 @@ class BenchClient(Client):
 class BenchLine:
     """A conversation that follows one job: it runs, and then all it said is there to be read."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._inbox: deque[messages.Event] = deque()
 
@@ -67,7 +90,7 @@ class BenchLine:
 class AsyncBenchClient(AsyncClient):
     """The same for coroutines."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Bench) -> None:
         super().__init__(settings=bench.settings)
         self._bench = bench
 

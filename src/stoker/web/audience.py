@@ -13,8 +13,8 @@ from stoker.model.errors import DaemonError
 from stoker.web.identity import Identity
 from stoker.web.link import Link
 from stoker.web.ring import Entry
-from stoker.web.stream import Place
-from stoker.web.topics import PAGE, Told, Topic
+from stoker.web.stream import Place, Topic
+from stoker.web.topics import PAGE, Told
 from stoker.wire import messages
 from stoker.wire.records import MessageRecord
 
@@ -144,7 +144,7 @@ class AudienceTopic(Topic):
         everyone = for_everyone(entry)
         for place in self.places if user == EVERYBODY else self._by_user.get(user, ()):
             if everyone or self.wanted(place, entry):
-                place.told(entry, number)
+                place.told(number)
 
     def _entry(self, name: str, data: msgspec.Raw, to: Address, offset: int | None, at: str | None) -> Entry:
         told = Told(self.name, name, offset, data, at, msgspec.UNSET, to)

@@ -8,13 +8,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-import msgspec
 import structlog
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 
 from stoker.settings import Settings
 from stoker.web import tokens
+from stoker.web.answers import as_json
 from stoker.web.hub import Hub
 from stoker.web.identity import Caller, Identity
 from stoker.web.ledger import Ledger
@@ -133,7 +133,7 @@ class Auth:
         caller: Caller = request.state.caller
         until = None if caller.until is None else caller.until + self._ledger.ahead
         ticket = self._signer.sign(caller.identity, TICKET_LIFE, "ticket", until)
-        return _json({"ticket": ticket, "expires": TICKET_LIFE})
+        return as_json({"ticket": ticket, "expires": TICKET_LIFE})
 
     async def token(self, request: Request) -> Response:
         """A new token for who has a good one, or is known to the application. Who came with a cookie gets a cookie."""
@@ -141,7 +141,7 @@ class Auth:
         token, life = self._token(caller.identity)
         self._hub.renewed(Caller(caller.identity, caller.since, time.time() + life, caller.by))
         by_cookie = caller.by == "cookie"
-        response = _json({"token": None if by_cookie else token, "expires": life})
+        response = as_json({"token": None if by_cookie else token, "expires": life})
         if by_cookie:
             self._set_cookie(request, response, token, life)
         return response
@@ -192,7 +192,3 @@ def _from_a_page_of_ours(asking: HTTPConnection) -> None:
 def mounted_at(request: Request) -> str:
     """The path of the bridge, with a slash at its end."""
     return f"{request.scope.get('root_path', '').rstrip('/')}/"
-
-
-def _json(data: object) -> Response:
-    return Response(msgspec.json.encode(data), media_type="application/json")

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from stoker.model.errors import WrongState
 from stoker.model.job import State, read_state
+from stoker.web.answers import as_json
 from stoker.web.auth import Auth
 from stoker.web.calls import Calls
 from stoker.web.refusal import Refusal
@@ -66,7 +67,7 @@ class Commands003:
             raise Refusal(422, "invalid_input", str(error)) from None
         name = f"{asked.app}.{asked.command}"
         stored = msgspec.json.decode(await self._ask(request, "submit", {"command": name, "input": asked.input}))
-        return _json(
+        return as_json(
             {
                 "job_id": PREFIX + stored["id"],
                 "status": "submitted",
@@ -82,21 +83,21 @@ class Commands003:
         if "command_filter" in query:
             wanted["command"] = query["command_filter"]
         found = msgspec.json.decode(await self._ask(request, "jobs", wanted), type=list[JobRecord])
-        return _json([_shown(record) for record in found])
+        return as_json([_shown(record) for record in found])
 
     async def status(self, request: Request) -> Response:
-        return _json(_shown(await self._record(request, "job")))
+        return as_json(_shown(await self._record(request, "job")))
 
     async def cancel(self, request: Request) -> Response:
         try:
             record = await self._record(request, "cancel")
         except WrongState:
-            return _json({"job_id": request.path_params["id"], "cancelled": False})
+            return as_json({"job_id": request.path_params["id"], "cancelled": False})
         going = record.status in ("running", "cancelled")
-        return _json({"job_id": PREFIX + record.id, "cancelled": going})
+        return as_json({"job_id": PREFIX + record.id, "cancelled": going})
 
     async def retry(self, request: Request) -> Response:
-        return _json(_shown(await self._record(request, "retry")))
+        return as_json(_shown(await self._record(request, "retry")))
 
     async def events(self, request: Request) -> Response:
         params = {**read_query(request), "job": request.path_params["id"]}
@@ -109,7 +110,7 @@ class Commands003:
         for item in items:
             by_app.setdefault(item["app_id"], []).append(item["name"])
             item["full_id"] = f"{item['app_id']}.{item['name']}"
-        return _json({"total_commands": len(items), "commands_by_app": by_app, "command_items": items})
+        return as_json({"total_commands": len(items), "commands_by_app": by_app, "command_items": items})
 
     async def _record(self, request: Request, method: str) -> JobRecord:
         answer = await self._ask(request, method, {"job": request.path_params["id"]})
@@ -139,7 +140,3 @@ def _state(word: str) -> State:
         return read_state(word)
     except ValueError as error:
         raise Refusal(422, "refused", f"status_filter: {error}") from None
-
-
-def _json(data: object) -> Response:
-    return Response(msgspec.json.encode(data), media_type="application/json")

@@ -18,14 +18,11 @@ from stoker.web.identity import Caller
 from stoker.web.ledger import Ledger
 from stoker.web.link import Link
 from stoker.web.refusal import Refusal, full
-from stoker.web.stream import Place, Stream
-from stoker.web.topics import BRIDGE, JobTopic, PulseTopic, Topic
+from stoker.web.stream import Place, Stream, Topic
+from stoker.web.topics import BRIDGE, JobTopic, PulseTopic
 from stoker.wire import messages
+from stoker.wire.topics import AUDIENCE, JOBS, STATS, WORKERS
 
-AUDIENCE = "audience"
-STATS = "sys-stats"
-JOBS = "jobs"
-WORKERS = "workers"
 TOPICS_MAX = 500
 """Topics of one stream."""
 TABS_MAX = 200

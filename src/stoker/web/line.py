@@ -9,12 +9,15 @@ import socket
 import sys
 import termios
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
-if TYPE_CHECKING:
-    from stoker.web.stream import Stream
+from stoker.web.stream import Stream
 
 CONNECTION = "stoker.connection"
+HEAD_MAX = 64 << 10
+"""Bytes of the head of a request at most."""
+HEAD_WITHIN = 10.0
+"""Seconds that the head of a request may take to arrive; on the native listener its answer, too."""
 WRITE_WITHIN = 5.0
 """Seconds that a browser may take none of what was sent before it is let go."""
 LOOK_EVERY = 1.0

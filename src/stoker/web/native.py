@@ -23,8 +23,8 @@ from stoker.web.line import CONNECTION
 from stoker.web.native_connection import Connection
 from stoker.web.native_voice import Speech, Voice
 from stoker.web.refusal import Refusal, answer
-from stoker.web.stream import BATCH, Place
-from stoker.web.topics import JobTopic, Topic
+from stoker.web.stream import BATCH, Place, Topic
+from stoker.web.topics import JobTopic
 from stoker.web.websocket import PROTOCOL, Sockets
 from stoker.wire.acceptor import Acceptor, accept
 

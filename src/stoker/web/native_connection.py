@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 from urllib.parse import unquote
 
 import h11
@@ -13,20 +13,34 @@ import structlog
 from starlette.types import Message, Scope
 
 from stoker.web import sse
-from stoker.web.line import CONNECTION, WRITE_WITHIN, shorten, waiting
+from stoker.web.app import Bridge
+from stoker.web.guard import Guard
+from stoker.web.hub import Hub
+from stoker.web.line import CONNECTION, HEAD_MAX, HEAD_WITHIN, WRITE_WITHIN, shorten, waiting
 from stoker.web.native_voice import EVENTS, PLAIN, Speech, Voice
 from stoker.web.refusal import body_of
 from stoker.web.stream import BATCH, Stream
 
-if TYPE_CHECKING:
-    from stoker.web.native import Listener
-
 log = structlog.get_logger(role="web")
 
-HEAD_MAX = 64 << 10
-HEAD_WITHIN = 10.0
-"""Seconds that the head of a request, and its answer, may take."""
 BLANK = (b"\r\n\r\n", b"\n\n")
+
+
+class Host(Protocol):
+    """What a connection needs of the listener that took it in."""
+
+    app: Bridge
+    hub: Hub
+    now: float
+    """By the loop's clock, since the last turn."""
+    open: set[Connection]
+    guarded: Guard
+
+    def queue(self, connection: Connection) -> None:
+        """It has something to tell; everyone has their turn."""
+
+    def at_hand(self, connection: Connection) -> bytes:
+        """What its stream can be told at once."""
 
 
 class Connection(asyncio.Protocol):
@@ -38,7 +52,7 @@ class Connection(asyncio.Protocol):
         "_woken", "stream", "voice",
     )  # fmt: skip
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Host) -> None:
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._head: bytearray | None = bytearray()

@@ -10,6 +10,7 @@ import msgspec
 
 from stoker._version import __version__
 from stoker.model.access import DOES, Access
+from stoker.model.job import State
 from stoker.web.calls import INNER
 from stoker.web.rest import NUMBERS, PAGE_MAX
 
@@ -25,7 +26,7 @@ STATUSES = {
 ALWAYS = ("400", "401", "403", "404", "408", "413", "415", "422", "500", "502", "503")
 JOB_ID = {"type": "string", "minLength": 1, "maxLength": 72}
 TEXT = {"type": "string", "maxLength": 256}
-STATES = {"type": "string", "enum": ["new", "running", "completed", "failed", "cancelled"]}
+STATES = {"type": "string", "enum": list(State)}
 TOPIC = {"type": "string", "maxLength": 100}
 
 

@@ -10,10 +10,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from stoker.web.answers import as_json
 from stoker.web.hub import Hub
 from stoker.web.identity import Caller, Identity
 from stoker.web.refusal import Refusal
-from stoker.web.sse import asked_topics, gone, hello
+from stoker.web.sse import asked_tabs, asked_topics, gone, hello
 from stoker.web.stream import Frame, Stream
 
 WAIT_MAX = 60.0
@@ -66,9 +67,8 @@ class Polls:
         """What has come since the cursor, or comes within ``wait`` seconds."""
         query = request.query_params
         wait = _seconds(query.get("wait", "25"))
-        tabs = [tab for tab in query.get("tabs", "").split(",") if tab]
         hub, instance = self._hub, query.get("instance", "")
-        stream = hub.open(caller, instance, tabs, asked_topics(request), query.get("after", ""))
+        stream = hub.open(caller, instance, asked_tabs(request), asked_topics(request), query.get("after", ""))
         stream.wake = asyncio.Event()
         leaving = asyncio.get_running_loop().create_task(gone(request.receive, stream))
         key, stays = (caller.identity, instance), LINGER
@@ -84,7 +84,7 @@ class Polls:
             "stream": stream.id, "user": begun["user"], "expires": begun["expires"], "cursor": stream.cursor(),
             "events": [as_object(frame) for frame in found],
         }  # fmt: skip
-        return Response(msgspec.json.encode(data), media_type="application/json")
+        return as_json(data)
 
     def _again(self, key: tuple[Identity, str]) -> float:
         """The tab is here, also without what is left of its last question. How long it may stay away the next time."""

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stoker.model.errors import UnknownJob
+from stoker.web.answers import as_json
 from stoker.web.auth import Auth, Handler
 from stoker.web.calls import Calls
 from stoker.web.hub import Hub, read_cursors
@@ -19,7 +20,7 @@ from stoker.web.identity import Caller
 from stoker.web.link import compact
 from stoker.web.poll import Polls
 from stoker.web.refusal import Refusal, not_allowed
-from stoker.web.sse import EventStream, asked_topics
+from stoker.web.sse import EventStream, asked_tabs, asked_topics
 from stoker.web.topics import JobTopic
 
 BODY_WITHIN = 30.0
@@ -195,8 +196,8 @@ class Rest:
         caller: Caller = request.state.caller
         query = request.query_params
         after = request.headers.get("last-event-id") or query.get("after", "")
-        tabs = [tab for tab in query.get("tabs", "").split(",") if tab]
-        stream = self._hub.open(caller, query.get("instance", ""), tabs, asked_topics(request), after)
+        instance = query.get("instance", "")
+        stream = self._hub.open(caller, instance, asked_tabs(request), asked_topics(request), after)
         return EventStream(self._hub, stream)
 
     async def change(self, request: Request) -> Response:
@@ -214,7 +215,7 @@ class Rest:
         for wanted in change.subscribe:
             self._hub.carry(stream, wanted.topic, cursor(wanted.topic, wanted.after))
         await self._hub.set_tabs(stream, change.attach, change.detach)
-        return _json({"topics": list(stream.places), "tabs": sorted(stream.tabs)})
+        return as_json({"topics": list(stream.places), "tabs": sorted(stream.tabs)})
 
     async def poll(self, request: Request) -> Response:
         return await self._polls.poll(request, request.state.caller)
@@ -255,7 +256,3 @@ def read_query(request: Request, most: int = EVENTS_MAX) -> dict[str, Any]:
         else:
             found[name] = value
     return found
-
-
-def _json(data: object) -> Response:
-    return Response(msgspec.json.encode(data), media_type="application/json")

@@ -28,13 +28,13 @@ class Ring:
     ``floor`` is the offset up to which something may be missing here: all that came after it is in the ring.
     """
 
-    def __init__(self, most: int, floor: int = 0) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         self._entries: deque[Entry] = deque()
         self._bytes = 0
         self.first = 0
-        self.floor = floor
-        self.newest = floor
+        self.floor = 0
+        self.newest = 0
 
     def begin(self, floor: int) -> None:
         """Forget all there was, and go on from this offset. No number is given twice."""

@@ -17,15 +17,12 @@ from stoker.model.errors import SettingsError
 from stoker.settings import Settings
 from stoker.web.app import Bridge, bridge
 from stoker.web.auth import Authenticate
-from stoker.web.line import CONNECTION, shorten, waiting
+from stoker.web.line import CONNECTION, HEAD_MAX, HEAD_WITHIN, shorten, waiting
 from stoker.web.native import Listener
 from stoker.wire.acceptor import accept
 
-HEAD_WITHIN = 10.0
-"""Seconds that the head of a request may take to arrive."""
 LEAVE_WITHIN = 4.0
 """Seconds that requests under way have when the server is stopped."""
-HEAD_MAX = 64 << 10
 BACKLOG = 2048
 
 

@@ -22,13 +22,14 @@ from starlette.types import Receive, Scope, Send
 from stoker.model.errors import StokerError
 from stoker.web.auth import Auth
 from stoker.web.calls import Calls
-from stoker.web.hub import AUDIENCE, Hub
+from stoker.web.hub import Hub
 from stoker.web.identity import Caller
 from stoker.web.line import WRITE_WITHIN
 from stoker.web.refusal import Refusal, answer
 from stoker.web.sse import HELLO_WITHIN, hello
 from stoker.web.stream import Stream
-from stoker.web.websocket import CALLS_MAX, Wanted, change
+from stoker.web.websocket import CALLS_MAX, CHANGES, Wanted, change
+from stoker.wire.topics import AUDIENCE
 
 CALLER = "stoker.caller"
 QUEUED_MAX = 64
@@ -137,7 +138,7 @@ class SocketIO:
                 self._under_way[sid] -= 1
 
     async def _answer(self, stream: Stream, event: str, data: Any) -> Any:
-        if event in ("subscribe", "unsubscribe"):
+        if event in CHANGES:
             try:
                 wanted = msgspec.convert(data, Wanted)
             except msgspec.ValidationError as error:

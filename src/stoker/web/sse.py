@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from stoker.web.guard import LATER
-from stoker.web.hub import AUDIENCE, Hub
+from stoker.web.hub import Hub
 from stoker.web.line import Carrier, Line, line, sent
 from stoker.web.stream import BATCH, Frame, Stream
 from stoker.web.topics import Told
+from stoker.wire.topics import AUDIENCE
 
 TICK = b":\n\n"
 RETRY = (1000, 4000)
@@ -201,6 +202,11 @@ async def gone(receive: Receive, stream: Stream) -> None:
     stream.close("gone")
 
 
-def asked_topics(request: Request) -> list[str]:
+def asked_topics(asking: HTTPConnection) -> list[str]:
     """The topics in the query, each once."""
-    return list(dict.fromkeys(part.strip() for part in request.query_params.get("topics", "").split(",") if part))
+    return list(dict.fromkeys(part.strip() for part in asking.query_params.get("topics", "").split(",") if part))
+
+
+def asked_tabs(asking: HTTPConnection) -> list[str]:
+    """The tabs in the query that share the stream with the one that opens it."""
+    return [tab for tab in asking.query_params.get("tabs", "").split(",") if tab]

@@ -1,31 +1,40 @@
-"""One open line to a browser: which topics it carries, and how far it has told each of them."""
+"""Streams and topics: a stream is one open line to a browser, a topic what many of them may follow, and a place is how
+far one stream has told one topic.
+
+    topic ──► ring of entries ◄── place ──► stream ──► browser
+      ▲                           place ──► stream ──► browser
+      └── what the daemon says
+
+Which topics there are is in :mod:`.topics` and :mod:`.audience`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from stoker.model.errors import DaemonError, RequestError, StoreError
 from stoker.web.identity import Caller
-from stoker.web.ring import Entry
-
-if TYPE_CHECKING:
-    from stoker.web.topics import Topic
+from stoker.web.link import Link
+from stoker.web.ring import Entry, Ring
+from stoker.wire import messages
 
 log = structlog.get_logger(role="web")
 
 TRY_AGAIN = 1.0
 BATCH = 64 << 10
 """Bytes that are made ready to be sent at one time."""
+KEPT = 64 << 10
+"""Bytes of a topic's ring, where it does not say otherwise."""
 
 
 class Frame(NamedTuple):
-    """Something to send: ``kind`` is message, reset or end; ``body`` a JSON object."""
+    """Something to send: ``kind`` is message, reset, end, hello or bye; ``body`` a JSON object."""
 
     kind: str
     body: bytes
@@ -50,8 +59,8 @@ class Place:
         self.attached: dict[str, int] = {}
         """Tabs in the daemon's tree, and over which connection they came there."""
 
-    def told(self, entry: Entry, number: int) -> None:
-        """There is something new for this place."""
+    def told(self, number: int) -> None:
+        """There is something new for this place: the entry of this number."""
         if self.number is None:
             self.number = number
         self.stream.wake.set()
@@ -59,6 +68,88 @@ class Place:
     @property
     def restless(self) -> bool:
         return self.behind or self.number is not None
+
+
+class Topic:
+    """A stream of events that many may follow: a ring of the newest, and the places of its readers."""
+
+    kept = KEPT
+
+    def __init__(self, name: str, link: Link) -> None:
+        self.name = name
+        self.link = link
+        self.ring = Ring(self.kept)
+        self.places: set[Place] = set()
+        self.on_empty: Callable[[Topic], None] | None = None
+        """Called when nobody follows it any more."""
+        self._lock = asyncio.Lock()
+
+    def add(self, place: Place) -> None:
+        """From now on the place hears of what comes."""
+        self.places.add(place)
+
+    async def join(self, place: Place) -> str | None:
+        """Make sure that the daemon tells us, and that the reader may hear it. The reason when the reader's cursor
+        means nothing any more."""
+        raise NotImplementedError
+
+    async def replay(self, place: Place) -> tuple[str | None, list[Entry]]:
+        """The next page of what comes before the ring; the reason, if some of it is gone."""
+        place.behind = False
+        return None, []
+
+    def caught_up(self, place: Place) -> None:
+        """A page was told."""
+
+    def leave(self, place: Place) -> None:
+        """The reader is gone."""
+        self.places.discard(place)
+        if not self.places and self.on_empty is not None:
+            self.on_empty(self)
+
+    def cursor(self, place: Place) -> str:
+        return f"{self.name}@{place.offset}"
+
+    def read(self, place: Place) -> list[Entry]:
+        """Some of what the ring has for a place, and the place moved on. Nothing, when it fell out of the ring."""
+        number = place.number
+        if number is None:
+            return []
+        if number < self.ring.first:
+            self.overtaken(place)
+            return []
+        found, size = [], 0
+        for entry in self.ring.since(number):
+            number += 1
+            if self.wanted(place, entry):
+                found.append(entry)
+                size += len(entry.body)
+                if size > BATCH:
+                    break
+        place.number = number if number < self.ring.next else None
+        return found
+
+    def again(self) -> None:
+        """What the daemon was asked for it does not know any more: every reader joins anew."""
+        for place in self.places:
+            place.joined = False
+            place.stream.wake.set()
+
+    def overtaken(self, place: Place) -> None:
+        """The ring has moved on."""
+        raise NotImplementedError
+
+    def wanted(self, place: Place, entry: Entry) -> bool:
+        return True
+
+    def publish(self, entry: Entry) -> None:
+        number = self.ring.append(entry)
+        for place in self.places:
+            place.told(number)
+
+    def heard(self, event: messages.Event) -> None:
+        """The daemon says something about this topic."""
+        raise NotImplementedError
 
 
 class Stream:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -11,26 +10,23 @@ import msgspec
 from stoker.model.audience import Address
 from stoker.model.errors import NotAllowed, StokerError, UnknownJob
 from stoker.model.event import EventKind
+from stoker.model.job import ENDED
 from stoker.web.identity import Identity
 from stoker.web.link import Link
-from stoker.web.ring import Entry, Ring
-from stoker.web.stream import BATCH, Place
+from stoker.web.ring import Entry
+from stoker.web.stream import Place, Topic
 from stoker.wire import messages
 from stoker.wire.messages import Who
 from stoker.wire.records import EventRecord, event_outside
 
 JOB_KEPT = 256 << 10
-PULSE_KEPT = 64 << 10
-"""Bytes of a topic's ring; who is further behind asks the daemon."""
+"""Bytes of a job's ring; who is further behind asks the daemon."""
 PAGE = 200
 """Events that are asked for at one time."""
 GONE = "gone"
 """Why a cursor means nothing: what came after it is not kept any more."""
 BRIDGE = Who("stoker", level="viewer")
 """Whom the bridge asks as when it asks for itself; who may hear the answer is judged here."""
-
-
-ENDED = ("completed", "failed", "cancelled")
 
 
 class Told(msgspec.Struct):
@@ -43,88 +39,6 @@ class Told(msgspec.Struct):
     at: str | msgspec.UnsetType | None = msgspec.UNSET
     attempt: int | msgspec.UnsetType = msgspec.UNSET
     to: Address | msgspec.UnsetType = msgspec.UNSET
-
-
-class Topic:
-    """What all topics share: a ring, and the places of its readers."""
-
-    kept = PULSE_KEPT
-
-    def __init__(self, name: str, link: Link) -> None:
-        self.name = name
-        self.link = link
-        self.ring = Ring(self.kept)
-        self.places: set[Place] = set()
-        self.on_empty: Callable[[Topic], None] | None = None
-        """Called when nobody follows it any more."""
-        self._lock = asyncio.Lock()
-
-    def add(self, place: Place) -> None:
-        """From now on the place hears of what comes."""
-        self.places.add(place)
-
-    async def join(self, place: Place) -> str | None:
-        """Make sure that the daemon tells us, and that the reader may hear it. The reason when the reader's cursor
-        means nothing any more."""
-        raise NotImplementedError
-
-    async def replay(self, place: Place) -> tuple[str | None, list[Entry]]:
-        """The next page of what comes before the ring; the reason, if some of it is gone."""
-        place.behind = False
-        return None, []
-
-    def caught_up(self, place: Place) -> None:
-        """A page was told."""
-
-    def leave(self, place: Place) -> None:
-        """The reader is gone."""
-        self.places.discard(place)
-        if not self.places and self.on_empty is not None:
-            self.on_empty(self)
-
-    def cursor(self, place: Place) -> str:
-        return f"{self.name}@{place.offset}"
-
-    def read(self, place: Place) -> list[Entry]:
-        """Some of what the ring has for a place, and the place moved on. Nothing, when it fell out of the ring."""
-        number = place.number
-        if number is None:
-            return []
-        if number < self.ring.first:
-            self.overtaken(place)
-            return []
-        found, size = [], 0
-        for entry in self.ring.since(number):
-            number += 1
-            if self.wanted(place, entry):
-                found.append(entry)
-                size += len(entry.body)
-                if size > BATCH:
-                    break
-        place.number = number if number < self.ring.next else None
-        return found
-
-    def again(self) -> None:
-        """What the daemon was asked for it does not know any more: every reader joins anew."""
-        for place in self.places:
-            place.joined = False
-            place.stream.wake.set()
-
-    def overtaken(self, place: Place) -> None:
-        """The ring has moved on."""
-        raise NotImplementedError
-
-    def wanted(self, place: Place, entry: Entry) -> bool:
-        return True
-
-    def publish(self, entry: Entry) -> None:
-        number = self.ring.append(entry)
-        for place in self.places:
-            place.told(entry, number)
-
-    def heard(self, event: messages.Event) -> None:
-        """The daemon says something about this topic."""
-        raise NotImplementedError
 
 
 class JobTopic(Topic):

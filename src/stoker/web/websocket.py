@@ -18,7 +18,7 @@ from stoker.web.line import line, sent
 from stoker.web.link import compact
 from stoker.web.refusal import Refusal
 from stoker.web.rest import cursor
-from stoker.web.sse import bye, opening
+from stoker.web.sse import asked_tabs, asked_topics, bye, opening
 from stoker.web.stream import Frame, Stream
 
 PROTOCOL = "stoker"
@@ -99,9 +99,8 @@ class Sockets:
         try:
             caller = await self._auth.caller(socket, ticket=True)
             query = socket.query_params
-            tabs = [tab for tab in query.get("tabs", "").split(",") if tab]
-            topics = [topic for topic in query.get("topics", "").split(",") if topic]
-            return self._hub.open(caller, query.get("instance", ""), tabs, topics, query.get("after", ""))
+            instance, after = query.get("instance", ""), query.get("after", "")
+            return self._hub.open(caller, instance, asked_tabs(socket), asked_topics(socket), after)
         except Refusal as error:
             await socket.send_denial_response(refusal.answer(error))
             return None

@@ -9,7 +9,7 @@ import msgspec
 
 from stoker.model.audience import Address, Message
 from stoker.model.event import Event
-from stoker.model.job import Job, Progress
+from stoker.model.job import ENDED, Job, Progress
 from stoker.model.node import Node
 
 HIDDEN = "***"
@@ -53,7 +53,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        return self.status in ("completed", "failed", "cancelled")
+        return self.status in ENDED
 
     def result(self) -> Any:
         """The output as plain values; None while there is none."""

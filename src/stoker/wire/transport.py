@@ -18,8 +18,8 @@ from stoker.wire.outgoing import Outgoing
 from stoker.wire.rights import close_all
 
 CHUNK = 1 << 18
-HIGH, LOW = 1 << 16, 1 << 14
-"""Bytes that wait to be written when the protocol is told to pause, and to go on."""
+HIGH = 1 << 16
+"""Bytes that wait to be written when the protocol is told to pause; it is told to go on when none wait."""
 
 
 class Listener(Protocol):

@@ -19,10 +19,11 @@ from stoker.model.clock import FakeClock
 from stoker.model.errors import StokerError
 from stoker.model.ids import new_job_id
 from stoker.router.push.hub import Hub
-from stoker.router.push.pulse import GATHER, ONE_BY_ONE, WORKERS, Pulses
+from stoker.router.push.pulse import GATHER, ONE_BY_ONE, Pulses
 from stoker.router.push.tree import Tree
 from stoker.store.messages import Head
 from stoker.store.sqlite import SqliteStore
+from stoker.wire.topics import WORKERS
 
 TAB = Tab("u7", "s1", "a")
 

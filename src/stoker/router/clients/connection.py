@@ -39,7 +39,7 @@ class Lobby(Protocol):
     def welcome(self, connection: Connection) -> bool:
         """Let a client in, if there is room."""
 
-    def introduced(self, connection: Connection, role: str) -> None:
+    def introduced(self, role: str) -> None:
         """A client said who it is."""
 
     def farewell(self, connection: Connection, role: str | None) -> None:
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
             return
         self._role = message.role
         self._seat = Seat(self._house, message.role, self._write, self._writable)
-        self._lobby.introduced(self, message.role)
+        self._lobby.introduced(message.role)
         welcome = messages.Init("router", protocol=messages.PROTOCOL, boot=self._house.boot, version=__version__)
         self._say(welcome)
         if self._timer is not None:

@@ -38,7 +38,7 @@ class Reception:
         self._connections.add(connection)
         return len(self._connections) <= self._house.settings().max_clients
 
-    def introduced(self, connection: Connection, role: str) -> None:
+    def introduced(self, role: str) -> None:
         clients = self._house.figures.clients
         clients[role] = clients.get(role, 0) + 1
 

@@ -14,11 +14,11 @@ from stoker.model.errors import NotAllowed, RequestError, StokerError
 from stoker.router.house import House
 from stoker.router.methods import scope, table
 from stoker.router.push import pulse
-from stoker.router.push.behind import AUDIENCE
 from stoker.store.messages import Head
 from stoker.wire import messages
 from stoker.wire.messages import Offset, Who
 from stoker.wire.records import event_record
+from stoker.wire.topics import AUDIENCE
 
 SUBSCRIPTIONS_MAX = 10_000
 """Jobs that one connection may follow at one time."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from stoker.model.errors import RequestError
 from stoker.router.house import House
+from stoker.router.methods.moments import read_moment
 from stoker.store.audit import AUDIT_MAX
 from stoker.wire.audit import AuditRecord, audit_record
 from stoker.wire.messages import Offset
-from stoker.wire.records import moment
 
 
 class Audited(msgspec.Struct, forbid_unknown_fields=True):
@@ -23,16 +22,9 @@ class Audited(msgspec.Struct, forbid_unknown_fields=True):
 async def audit(house: House, _role: str, params: Audited) -> list[AuditRecord]:
     """Who did what, newest first: of one user, of the method of a name; ``before`` is the ``seq`` of the last row of
     the page before."""
-    since = 0.0 if params.since is None else _moment(params.since)
+    since = 0.0 if params.since is None else read_moment("since", params.since)
     limit = max(1, min(params.limit, AUDIT_MAX))
     found = await house.store.audit.page(
         since=since, before=params.before, user=params.user, method=params.name, limit=limit
     )
     return [audit_record(one) for one in found]
-
-
-def _moment(text: str) -> float:
-    try:
-        return moment(text)
-    except ValueError:
-        raise RequestError(f"since: {text[:60]!r} is not a time like 2026-03-08T02:30:00+00:00") from None

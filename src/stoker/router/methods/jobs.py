@@ -17,10 +17,10 @@ from stoker.model.request import Request
 from stoker.router.house import House
 from stoker.router.jobs.explain import why
 from stoker.router.methods.scope import own_request
-from stoker.router.push.pulse import JOBS
 from stoker.store.base import Filter
 from stoker.wire.messages import Offset, Who
 from stoker.wire.records import EventRecord, JobRecord, event_outside, event_record, job_record, outside
+from stoker.wire.topics import JOBS
 
 MANY_MAX = 10_000
 """Jobs in one bulk submission at most."""
@@ -97,9 +97,8 @@ async def stored(house: House, submissions: list[Submission], *, together: bool 
         for one, made in zip(submissions, answers, strict=True):
             if isinstance(made, Submitted) and made.created:
                 house.hub.pulses.job(made.id, State.NEW, one.command, one.user, born=True)
-    later = [s.run_at for s in submissions if s.run_at is not None]
-    if later:
-        house.keeper.due_at(min(later))
+    if any(submission.run_at is not None for submission in submissions):
+        house.keeper.due()
     return answers
 
 

@@ -12,12 +12,13 @@ from stoker.model.job import Submission, Submitted
 from stoker.model.request import Request, resolve
 from stoker.model.schedule import Entry
 from stoker.model.schedule_keys import Kind
-from stoker.model.slot import Fate, Tick
+from stoker.model.slot import Fate, Tick, shown
 from stoker.router.house import House
+from stoker.router.methods.moments import read_moment
 from stoker.router.schedules.monitors import BATCH, Watch
 from stoker.schedule.owed import owed
 from stoker.wire.monitors import CalendarRecord, MonitorRecord
-from stoker.wire.records import iso, moment
+from stoker.wire.records import iso
 
 DAY = 86400.0
 SPAN_MAX = 400 * DAY
@@ -56,8 +57,8 @@ async def monitors(house: House, _role: str, params: Watched) -> list[MonitorRec
 async def calendar(house: House, _role: str, params: Span) -> list[CalendarRecord]:
     """What became of the slots between two moments, and which are to come; by default the day around now."""
     now = house.store.now()
-    start = now - DAY if params.from_ is None else _moment("from", params.from_)
-    end = max(start, now) + DAY if params.to is None else _moment("to", params.to)
+    start = now - DAY if params.from_ is None else read_moment("from", params.from_)
+    end = max(start, now) + DAY if params.to is None else read_moment("to", params.to)
     if not 0 <= end - start <= SPAN_MAX:
         raise RequestError("from lies before to, and by 400 days at most")
     known = house.schedules.ticker.entries
@@ -104,7 +105,7 @@ def _beat(house: House, entry: Entry, params: Heartbeat, slot: float) -> Submiss
     if spec is None:
         raise RequestError("nothing is watched here: the settings have no [monitors]")
     raw = msgspec.json.encode({"schedule": entry.name, "status": params.status, "message": params.message[:500]})
-    tags = (f"schedule:{entry.name}", f"slot:{alerts.shown(slot)}")
+    tags = (f"schedule:{entry.name}", f"slot:{shown(slot)}")
     return resolve(Request(command=alerts.BEAT, input=msgspec.Raw(raw), tags=tags), spec, house.store.now())
 
 
@@ -161,10 +162,3 @@ def _record(house: House, one: Watch) -> MonitorRecord:
         failures=one.rules.failures,
         next=iso(entry.cron.next(now)) if entry.active else None,
     )
-
-
-def _moment(name: str, text: str) -> float:
-    try:
-        return moment(text)
-    except (ValueError, OverflowError):
-        raise RequestError(f"{name}: {text[:60]!r} is not a time like 2026-03-08T02:30:00+00:00") from None

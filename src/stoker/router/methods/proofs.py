@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from stoker.model.access import PROOF_LIFE_MAX
-from stoker.model.audience import EVERYBODY, check_name
+from stoker.model.audience import check_name, not_everybody
 from stoker.model.errors import NotAllowed, RequestError
 from stoker.router.house import House
 from stoker.router.methods.scope import named
@@ -44,8 +44,7 @@ async def spend(house: House, _role: str, params: Spend) -> bool:
 async def revoke(house: House, _role: str, params: Revoke) -> None:
     """Take back what was given to a user until now, or to one of their sessions; on every node within five seconds."""
     check_name("user", params.user)
-    if params.user == EVERYBODY:
-        raise RequestError(f"the user {EVERYBODY!r} is everybody, and nobody in particular")
+    not_everybody(params.user)
     if params.session is not None:
         check_name("session", params.session)
     await house.store.proofs.revoke(params.user, params.session, PROOF_LIFE_MAX)

@@ -12,7 +12,8 @@ from stoker.model.schedule import Entry
 from stoker.model.schedule_keys import Kind, Overlap
 from stoker.model.slot import Standing
 from stoker.router.house import House
-from stoker.wire.records import iso, moment
+from stoker.router.methods.moments import read_moment
+from stoker.wire.records import iso
 from stoker.wire.schedules import ScheduleRecord, SchedulesRecord, SlotRecord, schedule_record, slot_record
 
 MANY = 1000
@@ -105,16 +106,9 @@ async def schedule_resume(house: House, _role: str, params: OneSchedule) -> Sche
 
 async def schedule_slots(house: House, _role: str, params: Slots) -> list[SlotRecord]:
     """What became of the newest slots, and of their jobs: of one schedule, or of all."""
-    before = None if params.before is None else _moment(params.before)
+    before = None if params.before is None else read_moment("before", params.before)
     slots = await house.store.schedules.slots(params.name, before, max(1, min(params.limit, MANY)))
     return [slot_record(slot, await _job(house, slot.job)) for slot in slots]
-
-
-def _moment(text: str) -> float:
-    try:
-        return moment(text)
-    except ValueError:
-        raise RequestError(f"before: {text[:60]!r} is not a time like 2026-03-08T02:30:00+00:00") from None
 
 
 async def _job(house: House, id: str | None) -> Job | None:

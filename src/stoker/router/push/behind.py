@@ -17,6 +17,7 @@ from stoker.store.base import Store
 from stoker.store.messages import Head
 from stoker.wire import messages
 from stoker.wire.records import iso
+from stoker.wire.topics import AUDIENCE
 
 log = structlog.get_logger(role="router")
 
@@ -24,8 +25,6 @@ PAGE = 200
 """Messages that are read at once, of 64 KB at most each."""
 TRY_AGAIN = 1.0
 """Seconds until a look that the store could not answer is tried again."""
-AUDIENCE = "audience"
-"""The topic of pushed events."""
 
 
 class Listener(Protocol):

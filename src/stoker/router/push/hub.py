@@ -19,12 +19,13 @@ import structlog
 
 from stoker.model.audience import Address, Message, NewMessage, Roles, Tab
 from stoker.model.errors import StokerError, StoreError
-from stoker.router.push.behind import AUDIENCE, PAGE, TRY_AGAIN, Behind, Listener, message_line, reset_line
+from stoker.router.push.behind import PAGE, TRY_AGAIN, Behind, Listener, message_line, reset_line
 from stoker.router.push.pulse import Pulses
 from stoker.router.push.tree import Tree
 from stoker.store.base import Store
 from stoker.store.messages import Head
 from stoker.wire import messages
+from stoker.wire.topics import AUDIENCE
 
 log = structlog.get_logger(role="router")
 

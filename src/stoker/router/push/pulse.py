@@ -19,10 +19,8 @@ import msgspec
 
 from stoker.model.audience import Address
 from stoker.wire import messages
+from stoker.wire.topics import JOBS, STATS, WORKERS
 
-STATS = "sys-stats"
-JOBS = "jobs"
-WORKERS = "workers"
 TOPICS = (STATS, JOBS, WORKERS)
 SEEN_BY_ALL = (JOBS,)
 """Topics that people may follow who do not see everything: of what is theirs."""

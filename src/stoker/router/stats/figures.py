@@ -12,6 +12,7 @@ import msgspec
 from stoker._version import __version__
 from stoker.model.clock import Clock
 from stoker.model.errors import StoreError
+from stoker.model.job import State
 from stoker.model.stats import MB, Sample, WorkerInfo
 from stoker.router.dispatch.dispatcher import Dispatcher
 from stoker.router.jobs.attempt import Attempt
@@ -26,7 +27,6 @@ from stoker.settings import Current
 from stoker.store.base import Counts, Store
 from stoker.wire.records import iso
 
-STATES = ("new", "running", "completed", "failed", "cancelled")
 STUCK_AFTER = 10.0
 """Seconds that a job is ready while nothing works before that is called ill."""
 MANY = 100_000
@@ -64,7 +64,7 @@ class Figures:
         """When ended jobs are to be counted again."""
 
     async def stats(self) -> dict[str, Any]:
-        """The rows V57-V59 and V90: uptime, active consumers, queued jobs; and what is behind them."""
+        """Uptime, active consumers and queued jobs; and what is behind them."""
         counts, away = await self._counts()
         attempts = self._desk.attempts
         zygote = self._pool.zygote
@@ -165,7 +165,7 @@ class Figures:
         return {"ok": ok, "message": text, "oldest_ready": iso(counts.oldest_ready)}
 
     async def command_figures(self) -> list[dict[str, Any]]:
-        """Per command: totals, mean seconds (O78), failure rate in percent (O79), and results that say they failed."""
+        """Per command: totals, mean seconds, failure rate in percent, and results that say they failed."""
         rows = []
         for row in await self._store.command_stats():
             rows.append(
@@ -204,7 +204,7 @@ class Figures:
             "stoker_jobs",
             "gauge",
             "Jobs in the store by state.",
-            [({"state": state}, getattr(counts, state)) for state in STATES],
+            [({"state": state}, getattr(counts, state)) for state in State],
         )
         page.family(
             "stoker_jobs_waiting",
@@ -246,7 +246,7 @@ class Figures:
             [({}, int(self._health(counts, away)["ok"]))],
         )
         page.family("stoker_store_up", "gauge", "Whether the store answers.", [({}, int(away is None))])
-        return page.text()  # fmt: skip
+        return page.text()
 
     def _commands(self, page: Page) -> None:
         tallies = sorted(self._tally.commands.items())

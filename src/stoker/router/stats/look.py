@@ -109,10 +109,10 @@ class Share:
 
     __slots__ = ("_total", "at", "value")
 
-    def __init__(self, at: float, total: float, value: float = 0.0) -> None:
+    def __init__(self, at: float, total: float) -> None:
         self.at = at
         self._total = total
-        self.value = value
+        self.value = 0.0
 
     def look(self, at: float, total: float) -> float:
         """In percent, since the look before; since an earlier one where that was just now."""
