@@ -61,6 +61,24 @@ def gated_again(gate: str, ctx: Context) -> list[int]:
     return [ctx.attempt, os.getpid()]
 
 
+@images.command
+def waits_for_another(gate: str, ctx: Context) -> str:
+    here = Path(f"{gate}.here")
+    while not here.exists() or len(here.read_text().split()) < 2:
+        time.sleep(0.005)
+    job = ctx.submit(nap, 0.0)
+    append("asking.here", str(os.getpid()))
+    return str(ctx.ask("wait", job=job, seconds=20)["status"])
+
+
+@images.command
+def talks(me: str, ctx: Context) -> None:
+    ctx.cleanup(lambda: append(f"{me}.cleaned", "once"))
+    append(f"{me}.here", str(os.getpid()))
+    while True:
+        ctx.progress(50, "x" * 1000)
+
+
 @one.command
 def add(left: int, right: int = 1) -> int:
     return left + right
@@ -167,6 +185,20 @@ def thread_gated(gate: str) -> list[int]:
     return [os.getpid(), threading.get_ident()]
 
 
+def ends(how: str) -> None:
+    raise {"keyboard": KeyboardInterrupt, "generator": GeneratorExit}[how]("in a worker")
+
+
+threads.command(name="ends")(ends)
+loops.command(name="plain_ends")(ends)
+apart.command(name="inline_ends", isolation="inline")(ends)
+
+
+@loops.command(name="ends")
+async def loop_ends(how: str) -> None:
+    ends(how)
+
+
 @loops.resident
 async def session() -> AsyncIterator[dict[str, int]]:
     yield {"loop": id(asyncio.get_running_loop())}
@@ -211,6 +243,11 @@ def each() -> Iterator[str]:
 @apart.command
 def state(ctx: Context) -> list[Any]:
     return [ctx.resident, os.getpid()]
+
+
+@apart.command(name="talks")
+def apart_talks(me: str, ctx: Context) -> None:
+    talks(me, ctx)
 
 
 @apart.command

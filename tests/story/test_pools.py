@@ -192,6 +192,15 @@ def test_an_error_is_one_jobs_error(daemon: Daemon) -> None:
     assert daemon.client.call("one.where") == before
 
 
+@pytest.mark.parametrize("how", ["keyboard", "generator"])
+@pytest.mark.parametrize("command", ["threads.ends", "loops.ends", "loops.plain_ends", "apart.inline_ends"])
+def test_what_would_end_a_process_is_one_jobs_error_where_many_share_it(daemon: Daemon, command: str, how: str) -> None:
+    before = (pids(daemon, command.partition(".")[0]), daemon.zygote)
+    kind = {"keyboard": "KeyboardInterrupt", "generator": "GeneratorExit"}[how]
+    assert daemon.client.submit(command, {"how": how}).wait(10).error == f"{kind}: in a worker"
+    assert (pids(daemon, command.partition(".")[0]), daemon.zygote) == before
+
+
 def test_a_memory_limit_is_the_jobs_not_the_workers(daemon: Daemon) -> None:
     before = daemon.client.call("one.where")
     with pytest.raises(JobFailed, match="MemoryLimit"):
@@ -243,6 +252,30 @@ def test_fast_jobs_do_not_wait_behind_a_slow_one(daemon: Daemon) -> None:
     assert {(record.status, record.attempt) for record in records} == {("completed", 1)}
     daemon.open_gate("slow")
     assert [job.wait(20).attempt for job in slow] == [1, 1]
+
+
+def test_a_job_that_was_sent_ahead_is_asked_back_from_behind_one_that_waits_for_it(daemon: Daemon) -> None:
+    """The handler in front asks the daemon for its end: what it waits for runs elsewhere."""
+    daemon.client.submit_many("images.nap", [{"seconds": 0} for _ in range(300)])[-1].result(20)
+    waits = daemon.client.submit("images.waits_for_another", {"gate": "asked"})
+    others = [daemon.client.submit("images.gated", {"gate": "asked"}) for _ in range(2)]
+    daemon.wait_here("asking")
+    daemon.open_gate("asked")
+    assert [job.wait(20).status for job in others] == ["completed", "completed"]
+    assert waits.result(10) == "completed"
+
+
+@pytest.mark.parametrize("product", ["images", "apart"])
+def test_a_handler_that_talks_without_end_is_interrupted_like_any_other(daemon: Daemon, product: str) -> None:
+    """The signal mostly comes while it sends: its clean-ups run all the same, and a worker that stays lives on."""
+    for number in range(5):
+        me = f"{product}{number}"
+        job = daemon.client.submit(f"{product}.talks", {"me": me})
+        (pid,) = daemon.wait_here(me)
+        job.cancel()
+        assert job.wait(20).status == "cancelled"
+        assert daemon.file(f"{me}.cleaned").exists()
+        assert product == "apart" or pid in pids(daemon, product)
 
 
 def test_a_job_that_waits_in_a_worker_is_cancelled_alone(daemon: Daemon) -> None:

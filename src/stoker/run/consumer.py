@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import types
 from typing import Any
 
@@ -35,7 +36,9 @@ class SoloLine:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._thread = threading.get_ident()
         self._busy = 0
+        self._missed = False
         self._asks = 0
         self._pending: Interrupted | None = None
         self._run = -1
@@ -43,11 +46,20 @@ class SoloLine:
 
     def take(self) -> Assign | None:
         """Wait for the job; None when there will be none."""
-        frame = self._channel.receive()
-        if isinstance(frame, Assign):
-            self._run = frame.run
-            return frame
-        return None
+        self._busy += 1
+        try:
+            frame = self._channel.receive()
+            if isinstance(frame, Assign):
+                self._run = frame.run
+                return frame
+            return None
+        finally:
+            self._busy -= 1
+
+    def enter(self) -> None:
+        """The handler comes next: what comes for it is raised into it, and what has come already right here."""
+        self.in_handler = True
+        self._heed()
 
     def send(self, frame: Any) -> None:
         self._busy += 1
@@ -57,7 +69,7 @@ class SoloLine:
             self._pending = self._pending or DaemonGone("the daemon is gone")
         finally:
             self._busy -= 1
-        self._raise_pending()
+        self._heed()
 
     def ask(self, method: str, params: bytes) -> bytes:
         self._asks += 1
@@ -67,23 +79,45 @@ class SoloLine:
             answer = self._answer(self._asks)
         finally:
             self._busy -= 1
-        self._raise_pending()
+        self._heed()
         return unpack(answer)
 
     async def aask(self, method: str, params: bytes) -> bytes:
         return self.ask(method, params)
 
     def poked(self, _signal: int, _frame: types.FrameType | None) -> None:
-        """The signal handler: never touches the channel in the middle of somebody else's use of it."""
-        if not self._busy:
-            self._busy += 1
-            try:
-                for frame in self._channel.waiting():
-                    self._note(frame)
-                if self._channel.closed:
-                    self._pending = self._pending or DaemonGone("the daemon is gone")
-            finally:
-                self._busy -= 1
+        """The signal handler: never touches the channel in the middle of somebody else's use of it, who looks then."""
+        if self._busy:
+            self._missed = True
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        """Read what is there, and raise what is for the handler."""
+        self._missed = False
+        self._busy += 1
+        try:
+            for frame in self._channel.waiting():
+                self._note(frame)
+            self._noted()
+            if self._channel.closed:
+                self._pending = self._pending or DaemonGone("the daemon is gone")
+        finally:
+            self._busy -= 1
+        self._raise_pending()
+
+    def _noted(self) -> None:
+        """All that was there is read."""
+
+    def _heed(self) -> None:
+        """The channel is free again: what was announced meanwhile is looked at now, in the handler's own thread."""
+        if self._busy or not (self._missed or self._pending is not None):
+            return
+        if threading.get_ident() != self._thread:
+            signal.pthread_kill(self._thread, POKE)
+        elif self._missed:
+            self._look()
+        else:
             self._raise_pending()
 
     def _answer(self, number: int) -> Answer | None:
@@ -133,6 +167,7 @@ def serve(assign: Assign, line: SoloLine, application: Application, result_max: 
     def limit() -> None:
         if assign.memory:
             process.limit_memory(assign.memory)
+        line.enter()
 
     line.in_handler = True
     try:

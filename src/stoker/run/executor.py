@@ -35,6 +35,8 @@ TRACEBACK_MAX = 16_000
 MESSAGE_MAX = 4_000
 """Characters of an exception's text kept; its beginning."""
 NOTHING = contextlib.nullcontext()
+ENDS_A_PROCESS = (KeyboardInterrupt, GeneratorExit)
+"""What leaves :func:`execute`. Where many jobs share a process, whoever runs it there makes it this one job's end."""
 _parcels: list[Callable[[Assign], Any]] = []
 
 
@@ -203,7 +205,7 @@ class Named:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
         if error is None and self._span is None:
             return True
-        kept = error is not None and not isinstance(error, KeyboardInterrupt | GeneratorExit)
+        kept = error is not None and not isinstance(error, ENDS_A_PROCESS)
         if error is not None and kept:
             self._keep(error)
         if self._span is not None:

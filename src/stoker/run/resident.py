@@ -28,7 +28,7 @@ from stoker.model.errors import StokerError
 from stoker.model.interrupt import CancelRequested, Interrupted, TimeLimitExceeded
 from stoker.run import consumer, environ, joblog, process
 from stoker.run.dispatched import Carrier
-from stoker.run.executor import MESSAGE_MAX, Run, execute, execute_async
+from stoker.run.executor import ENDS_A_PROCESS, MESSAGE_MAX, Run, execute, execute_async, outcome_of
 from stoker.run.line import unpack
 from stoker.run.page import Page
 from stoker.run.preload import Application, Watched
@@ -123,7 +123,10 @@ class Threads:
         run.warmth = self._warmth
         joblog.belongs_to(run.context)
         with contextlib.suppress(Interrupted):  # one that comes when all is done
-            execute(run, self._watched.current, line.begin)
+            try:
+                execute(run, self._watched.current, line.begin)
+            except ENDS_A_PROCESS as error:
+                run.outcome = outcome_of(error, run)
             line.end()
         consumer.flush()
         del self._runs[assign.run]
@@ -237,7 +240,10 @@ class AsyncResident:
 
     async def _one(self, run: Run) -> None:
         joblog.belongs_to(run.context)
-        await execute_async(run, self._watched.current)
+        try:
+            await execute_async(run, self._watched.current)
+        except ENDS_A_PROCESS as error:
+            run.outcome = outcome_of(error, run)
         del self._runs[run.assign.run]
         # what ends in one turn of the loop is told with one write
         if not self._ended:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import resource
 import time
-import types
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +46,7 @@ class QueueLine(SoloLine):
         self._queue: deque[Assign] = deque()
         self._ended: list[Ended] = []
         self._hold_until = 0.0
+        self._asking = False
         self.waiting = Waiting()
         self.doctor = Doctor(channel, lambda: int(self.in_handler), self.waiting)
 
@@ -77,14 +77,16 @@ class QueueLine(SoloLine):
         self._run = run
         self._page.begin(run)
 
-    def enter(self) -> None:
-        """The handler comes next: what comes for it is raised into it, and what has come already right here."""
-        self.in_handler = True
-        self._raise_pending()
-
     def send(self, frame: Any) -> None:
         self.tell()
         super().send(frame)
+
+    def _answer(self, number: int) -> Answer | None:
+        self._asking = True
+        try:
+            return super()._answer(number)
+        finally:
+            self._asking = False
 
     def end(self, ended: Ended) -> None:
         """Tell how a run ended, soon."""
@@ -100,19 +102,9 @@ class QueueLine(SoloLine):
         finally:
             self._busy -= 1
 
-    def poked(self, _signal: int, _frame: types.FrameType | None) -> None:
-        """The router waits for what is held back, or has something to say."""
-        if not self._busy:
-            self._busy += 1
-            try:
-                for frame in self._channel.waiting():
-                    self._note(frame)
-                self._tell()
-                if self._channel.closed:
-                    self._pending = self._pending or DaemonGone("the daemon is gone")
-            finally:
-                self._busy -= 1
-            self._raise_pending()
+    def _noted(self) -> None:
+        """The router waits for what is held back, too."""
+        self._tell()
 
     def _tell(self) -> None:
         if self._ended:
@@ -141,6 +133,8 @@ class QueueLine(SoloLine):
         if found is not None:
             self._queue.remove(found)
             self.end(Ended(run, Returned("it was asked back before it began", begun=False), time.time()))
+            if self._asking:
+                self._tell()  # what the handler waits for may be that very job
 
 
 class ProcessResident:

@@ -36,7 +36,7 @@ from stoker.model.errors import AppError
 from stoker.model.hook import Program
 from stoker.model.pool import RESIDENT
 from stoker.run import consumer, joblog, process
-from stoker.run.executor import Run, execute
+from stoker.run.executor import ENDS_A_PROCESS, Run, execute, outcome_of
 from stoker.run.line import NoAnswers
 from stoker.run.preload import Application
 from stoker.run.rehearsal import rehearse
@@ -190,7 +190,10 @@ class Zygote:
 
     def _run_inline(self, assign: Assign) -> None:
         run = Run(assign, ControlLine(self._control), self._plan.result_max)
-        execute(run, self._application.current)
+        try:
+            execute(run, self._application.current)
+        except ENDS_A_PROCESS as error:
+            run.outcome = outcome_of(error, run)
         consumer.flush()
         self._say(run.ended)
 
