@@ -99,6 +99,7 @@ async def test_a_newer_schema_is_used_while_it_allows_it(schema: str) -> None:
     later = await opened(server().dsn(schema=schema))
     assert (await later.counts()).completed == 1
     await later.close()
+    assert await migrate(server().dsn(schema=schema)) == NEWEST + 1, "it is told how the tables are"
     sql(f"UPDATE {schema}.schema_version SET oldest_code = {NEWEST + 1} WHERE version = {NEWEST + 1}")
     with pytest.raises(StoreNotOurs, match="upgrade"):
         await opened(server().dsn(schema=schema))
@@ -127,9 +128,21 @@ async def test_a_role_without_rights_is_told_which(schema: str) -> None:
         await store.close()
         other = f"o_{schema}"
         sql(f"CREATE ROLE {other} LOGIN")
-        with pytest.raises(StoreUnavailable, match="granted"):
+        with pytest.raises(StoreUnavailable, match="as their owner"):
             await opened(server().dsn(user=other, schema=schema))
-        sql(f"DROP ROLE {other}")
+        # it may do all but keep the tables of days, which only their owner can
+        sql(
+            f"GRANT ALL ON SCHEMA {schema} TO {other}; GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO {other}; "
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA {schema} TO {other}; "
+            f"GRANT ALL ON ALL FUNCTIONS IN SCHEMA {schema} TO {other}"
+        )
+        ((day,),) = sql(f"SELECT '{schema}.ended' || to_char(now() AT TIME ZONE 'UTC' + interval '1 day', '_YYYYMMDD')")
+        sql(f"DROP TABLE {day}")
+        store = await opened(server().dsn(user=other, schema=schema))
+        with pytest.raises(StoreUnavailable, match=r"must be owner .* as their owner"):
+            await store.purge(1e9, 1e9)
+        await store.close()
+        sql(f"DROP OWNED BY {other} CASCADE; DROP ROLE {other}")
     finally:
         sql(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,6 +131,35 @@ def test_a_wrong_password_is_told_and_not_shown(fresh_postgres: Fresh, enlist: E
     for text in (right.log(), *told):
         assert PASSWORD not in text
         assert "p%40ss" not in text
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        ({"sslmode": "bogus"}, "this is wrong in the address: `sslmode` parameter must be one of"),
+        ({"shoe_size": "44"}, 'this is wrong in the address: unrecognized configuration parameter "shoe_size"'),
+        ({"work_mem": "much"}, 'this is wrong in the address: invalid value for parameter "work_mem"'),
+    ],
+)
+def test_a_wrong_parameter_in_the_address_is_told_at_once(fleet: Fleet, query: dict[str, str], why: str) -> None:
+    """It is not tried again for ever: no patience mends it."""
+    daemon = fleet.node("a", begin=False, store=fleet.url(**query))
+    daemon.start(wait=False)
+    assert daemon.exit_code() == STORE_EXIT
+    assert why in daemon.log()
+    assert "Connection retry" not in daemon.log()
+
+
+def test_who_waits_for_a_moment_only_has_standard_output_for_itself() -> None:
+    """Tries to connect are for the daemon's log; a program that submits gets an error, and prints what it likes."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"postgresql://u@127.0.0.1:{closed.getsockname()[1]}/db"
+    code = (
+        "import asyncio, sys; from stoker.store.address import store_at; asyncio.run(store_at(sys.argv[1]).open(0.5))"
+    )
+    said = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, timeout=60)
+    assert "does not answer" in said.stderr
+    assert said.stdout == ""
 
 
 def test_through_a_pooler_in_transaction_mode(fleet: Fleet, postgres: Server) -> None:

@@ -146,6 +146,16 @@ def test_refusals_are_those_of_any_submission(fleet: Fleet, opened: Open) -> Non
             submit_in(connection, "fleet.echo", {"text": "a"}, priority=1000)
 
 
+@pytest.mark.parametrize("opened", [plain, session])
+@pytest.mark.usefixtures("node")
+def test_a_value_that_the_server_cannot_hold_is_refused(fleet: Fleet, opened: Open) -> None:
+    with opened(fleet) as (connection, _, rollback):
+        for text, options in (("nul \0", {}), ("late", {"expires": 1e15})):
+            with pytest.raises(RequestError, match="this cannot be stored"):
+                echo.submit_in(connection, text, **options)
+            rollback()
+
+
 def test_unique_by_its_input_is_the_same_key_as_through_the_daemon(fleet: Fleet, node: Daemon) -> None:
     with psycopg.connect(fleet.url()) as connection:
         mine = echo.submit_in(connection, "same", unique=True, delay=60)

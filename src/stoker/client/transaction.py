@@ -37,6 +37,8 @@ SELECT {schema}.submit(
   memory => CAST({memory} AS bigint))"""
 
 _REFUSALS: dict[str, type[RequestError]] = {"SK001": IdConflict, "SK002": DuplicateJob, "SK003": RequestError}
+_NO_VALUE = "22"
+"""How SQLSTATEs of values begin that PostgreSQL cannot hold: ``\\u0000`` in JSON, a time beyond all calendars."""
 
 
 def submit_in(
@@ -138,6 +140,13 @@ def _translated(error: Exception) -> Exception:
     for found in (origin, getattr(origin, "__cause__", None)):
         code = getattr(found, "sqlstate", None) or getattr(found, "pgcode", None)
         if code in _REFUSALS:
-            diagnosis: Any = getattr(found, "diag", None)
-            return _REFUSALS[code](str(found if diagnosis is None else diagnosis.message_primary))
+            return _REFUSALS[code](_said(found))
+        if str(code).startswith(_NO_VALUE):
+            return RequestError(f"this cannot be stored: {_said(found)}")
     return error
+
+
+def _said(error: Any) -> str:
+    """What the server said, without what drivers put behind it."""
+    diagnosis = getattr(error, "diag", None)
+    return str(error if diagnosis is None else diagnosis.message_primary)

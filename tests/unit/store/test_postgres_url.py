@@ -25,6 +25,11 @@ def test_what_is_ours_is_taken_out_and_the_rest_goes_through() -> None:
     assert not found.directly().pooled
 
 
+@pytest.mark.parametrize("place", ["[::1]", "[::1]:5432", "h1:1,[::1]:65535,h3", "%2Ftmp%2Fpg:5432", "h:", ""])
+def test_hosts_and_ports(place: str) -> None:
+    assert parse(f"postgresql://u@{place}/db").dsn == f"postgresql://u@{place}/db"
+
+
 def test_the_defaults() -> None:
     found = parse("postgresql:///db")
     assert found.dsn == "postgresql:///db"
@@ -58,6 +63,11 @@ def test_a_transaction_pooler_alone_cannot_listen() -> None:
         "postgresql://h/db?connect_timeout=0",
         "postgresql://u:s3cret@[h/db",
         "postgresql://u:s3cret#@h/db",
+        "postgresql://u:s3cret/@h/db",
+        "postgresql://u:s3cret?@h/db",
+        "postgresql://u:s3cret@h:port/db",
+        "postgresql://u:s3cret@h1,h2:65536/db",
+        "postgresql://u:s3cret@::1/db",
     ],
 )
 def test_what_makes_no_sense_is_refused_without_a_password(url: str) -> None:

@@ -33,6 +33,8 @@ class Trouble(Enum):
 _LOST_CODES = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25006", "53300", "26000")
 _AGAIN_CODES = ("40001", "40P01")
 _BAD_CODES = ("22", "23", "54", "21")
+_PARAMETER = ("42704", "22023")
+"""A setting in the address that the server does not know, or a value of one that it does not take."""
 
 
 def trouble(error: BaseException) -> Trouble:
@@ -46,6 +48,8 @@ def trouble(error: BaseException) -> Trouble:
         return Trouble.BAD if code.startswith(_BAD_CODES) else Trouble.REFUSED
     if isinstance(error, asyncpg.DataError | UnicodeError | OverflowError | TypeError):
         return Trouble.BAD
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return Trouble.REFUSED
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError | TimeoutError | EOFError):
         return Trouble.LOST
     return Trouble.REFUSED
@@ -56,9 +60,11 @@ def translated(error: BaseException, address: Address) -> StokerError:
     where = address.text
     if isinstance(error, StokerError):
         return error
+    code = error.sqlstate or "" if isinstance(error, asyncpg.PostgresError) else ""
+    if isinstance(error, asyncpg.ClientConfigurationError) or (code in _PARAMETER and "parameter" in _said(error)):
+        return StoreUnavailable(f"{where}: this is wrong in the address: {_said(error)}")
     if trouble(error) is Trouble.BAD:
         return RequestError(f"this cannot be stored: {_said(error)}")
-    code = error.sqlstate or "" if isinstance(error, asyncpg.PostgresError) else ""
     if code == "25006":
         return StoreReadOnly(f"{where} is a standby or read-only; name the primary, or all hosts of the cluster")
     if code in ("53100", "53200"):
@@ -70,7 +76,9 @@ def translated(error: BaseException, address: Address) -> StokerError:
     if code == "3D000":
         return StoreUnavailable(f"{where}: there is no such database; make it with `createdb`")
     if code == "42501":
-        return StoreUnavailable(f"{where}: this user may not do that ({_said(error)}); grant it")
+        # a day's table is made and dropped by an owner only, whatever is granted
+        way = "connect as their owner" if "must be owner" in _said(error) else "grant it"
+        return StoreUnavailable(f"{where}: this user may not do that ({_said(error)}); {way}")
     if code in ("42P01", "42883", "3F000", "42703", "42P13"):
         return StoreNotOurs(f"{where}: the tables are not those of this version ({_said(error)}); run `stoker migrate`")
     if trouble(error) is Trouble.LOST:

@@ -39,8 +39,8 @@ async def migrate(db: Db, address: Address) -> None:
                 await db.all("add_version", number, int(oldest[1]) if oldest else 0)
     except asyncpg.InsufficientPrivilegeError as error:
         raise StoreUnavailable(
-            f"{address.text}: this user may not make the tables ({error}); let an owner of the database open the store "
-            f"once, or run: CREATE SCHEMA {address.quoted} AUTHORIZATION <this user>"
+            f"{address.text}: this user may not make the tables ({error}); let an owner of the database run: "
+            f"CREATE SCHEMA {address.quoted} AUTHORIZATION <this user>"
         ) from None
 
 
@@ -62,8 +62,7 @@ async def pending(db: Db, address: Address) -> list[tuple[int, str]]:
         version, oldest = tuple(await db.one("schema_version") or (0, 0)) if versioned else (0, 0)
     except asyncpg.InsufficientPrivilegeError:
         raise StoreUnavailable(
-            f"{address.text}: this user may not use the tables of the schema {address.schema}; "
-            "connect as their owner, or have them granted"
+            f"{address.text}: this user may not use the tables of the schema {address.schema}; connect as their owner"
         ) from None
     if len(steps) < oldest:
         raise StoreNotOurs(

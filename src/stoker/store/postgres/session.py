@@ -88,7 +88,7 @@ class Db:
 
 class Session:
     """One connection at a time, made anew when it is lost. ``role`` is how the server sees it, ``after`` is done with
-    every new one."""
+    every new one. ``aloud`` is whether its tries are told in the log."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Session:
         self.role = role
         self._clock = clock
         self._after = after
-        self._aloud = aloud
+        self.aloud = aloud
         self._db: Db | None = None
         self._pid = os.getpid()
         self.failure: StokerError | None = None
@@ -131,13 +131,13 @@ class Session:
                 if end is not None and (trouble(error) is not Trouble.LOST or self._clock.mono() >= end):
                     raise failure from None
             tries += 1
-            if self._aloud:
+            if self.aloud:
                 log.warning(f"Connection retry {tries}...", session=self.role, error=failure.message)
             # full jitter: many daemons must not come back in one moment
             pause = random.uniform(0, min(BACKOFF_MAX, BACKOFF * 2 ** min(tries, 16)))
             await asyncio.sleep(pause if end is None else min(pause, max(0.0, end - self._clock.mono())))
         self.failure = None
-        if tries and self._aloud:
+        if tries and self.aloud:
             log.info("Connected successfully", session=self.role, tries=tries)
         return self._db
 
@@ -210,7 +210,8 @@ class Readers:
 
     def __init__(self, address: Address, clock: Clock, most: int, patience: float) -> None:
         self._address = address
-        self._idle = [Session(address, "reader", clock, aloud=number == 0) for number in range(most)]
+        # whoever asked is told why there is no answer; that the server is away, the writing session says
+        self._idle = [Session(address, "reader", clock, aloud=False) for _ in range(most)]
         self._free = asyncio.Semaphore(most)
         self._patience = patience
         self._closed = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -78,6 +79,8 @@ class PostgresStore:
     async def open(self, patience: float = PATIENCE) -> None:
         if self._open:
             return
+        # who waits for ever has a log to say so in; to others the error says it, and standard output may be theirs
+        self._session.aloud = math.isinf(patience)
         await self._session.db(patience)
         self._open = True
         self._writer.start()

@@ -49,7 +49,8 @@ async def plan(url: str) -> list[str]:
 
 
 async def migrate(url: str) -> int:
-    """Bring the tables to this version, which is returned. Raises StoreError."""
+    """Bring the tables to this version; theirs, which a newer Stoker may have made higher. Raises StoreError."""
     async with _visit(url) as (db, address):
         await migrating.migrate(db, address)
-        return len(statements.migrations("postgres"))
+        version, _ = tuple(await db.one("schema_version") or (0, 0))
+        return int(version)

@@ -28,6 +28,7 @@ OURS = ("schema", "pooler", "direct", "connect_timeout", "application_name")
 CONNECT_TIMEOUT = 5.0
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
 _DIRECT = re.compile(r"[^\s@/?#,]+:\d{1,5}\Z")
+_HOST = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::(\d{0,5}))?\Z")
 _LIBPQ_ONLY = frozenset(
     {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "channel_binding",
      "sslcompression", "sslsni", "gssencmode", "fallback_application_name", "client_encoding", "load_balance_hosts",
@@ -86,6 +87,13 @@ def parse(url: str) -> Address:
         raise SettingsError("store: write a '#' in a PostgreSQL URL as %23")
     if parts.scheme not in SCHEMES:
         raise SettingsError("store: a PostgreSQL URL begins with postgresql://")
+    for host in parts.netloc.rpartition("@")[2].split(","):
+        place = _HOST.match(host)
+        if place is None or int(place[1] or 0) > 65535:
+            # it may be half of a password, so it is not shown
+            raise SettingsError(
+                "store: write the host as host:port, where the port is a number, and a '/' in a password as %2F"
+            )
     given = parse_qsl(parts.query, keep_blank_values=True)
     ours = {name: value for name, value in given if name in OURS}
     theirs = [(name, value) for name, value in given if name not in ours and name not in _LIBPQ_ONLY]
