@@ -15,7 +15,7 @@ import pytest
 
 from stoker import Client, InvalidInput
 from stoker import settings as settings_module
-from stoker.client import product as product_module
+from stoker.client import default
 from stoker.model.errors import DaemonUnavailable, UnknownCommand, UnknownJob
 from stoker.surreal_commands import (
     CommandInput,
@@ -180,7 +180,7 @@ def test_without_a_daemon_commands_are_stored_and_can_be_read(tmp_path: Path, mo
     """O1, O6, O49: also within a running loop, where the blocking calls are made by mistake."""
     settings = settings_module.load({"root": str(tmp_path)}, environ={})
     with Client(settings=settings) as client:
-        monkeypatch.setattr(product_module, "default_client", lambda: client)
+        monkeypatch.setattr(default, "client", lambda: client)
         with pytest.raises(DaemonUnavailable):
             get_command_status_sync("command:nothere")
 
@@ -270,7 +270,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     (daemon.folder / "commands" / "__init__.py").touch()
     (daemon.folder / "commands" / "source_commands.py").write_text(APPLICATION)
     with daemon:
-        monkeypatch.setattr(product_module, "default_client", lambda: daemon.client)
+        monkeypatch.setattr(default, "client", lambda: daemon.client)
         yield daemon
 
 

@@ -36,7 +36,7 @@ from stoker.client.sync import Client, JobHandle
 from stoker.entry import cli, exits
 from stoker.model import errors, packing
 from stoker.model.access import BRIDGE
-from stoker.model.command import define
+from stoker.model.definition import define
 from stoker.model.event import EventKind
 from stoker.router.methods import table as methods
 from stoker.run.context import Context

@@ -27,7 +27,7 @@ from stoker import (
     StokerError,
 )
 from stoker import settings as settings_module
-from stoker.client import product as product_module
+from stoker.client import default
 from stoker.model.errors import AlreadyRunning, UnknownCommand, UnknownMethod
 from stoker.testing import FakeClock, Push, Workbench, arun_inline, assert_submitted, drain, run_inline
 
@@ -301,11 +301,11 @@ def test_a_job_that_never_ends_its_line_is_stopped(monkeypatch: pytest.MonkeyPat
 
 
 def test_afterwards_all_is_as_it_was(tmp_path: Path) -> None:
-    before = product_module.default_client
+    before = default.client
     with Workbench(shop) as bench:
         folder = bench.settings.root
-        assert product_module.default_client() is bench.client
-    assert product_module.default_client is before
+        assert default.client() is bench.client
+    assert default.client is before
     assert not folder.exists()
 
 

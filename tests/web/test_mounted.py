@@ -89,6 +89,17 @@ def test_in_fastapi(daemon: Daemon, serve: Callable[[str], Served]) -> None:
         assert served.process.wait(20) in (0, -signal.SIGTERM)
 
 
+def test_the_first_thing_a_page_asks_for_may_be_a_stream(daemon: Daemon, serve: Callable[[str], Served]) -> None:
+    """An `EventSource` gives up for good on any other answer than 200; the bridge connects with its first request."""
+    id = daemon.client.submit("story.say", {"words": ["a"]}, user="ann").id
+    with (
+        serve("tests.web.apps.shop_fastapi:app").browser("/stoker", login="ann") as ann,
+        ann.stream("GET", f"/jobs/{id}/stream") as response,
+    ):
+        assert response.status_code == 200
+        assert next(line for line in response.iter_lines() if line.startswith("data")) == 'data: "a"'
+
+
 def test_beside_django(daemon: Daemon, serve: Callable[[str], Served]) -> None:
     served = serve("tests.web.apps.shop_django:app")
     page = {"Origin": served.base}

@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from stoker.model.command import Command, define
+from stoker.model.command import Command
+from stoker.model.definition import define
 from stoker.model.errors import AppError
 from stoker.model.schema import JsonCodec, MsgspecCodec, Signature
 

@@ -4,102 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from stoker import settings
-from stoker.client import actions
-from stoker.client.sync import Client, JobHandle
-from stoker.model import argv, hook, packing
-from stoker.model.command import Command, Isolation, define
+from stoker.client import actions, default
+from stoker.client.submittable import Submittable
+from stoker.model import argv, hook
+from stoker.model.command import Isolation
+from stoker.model.definition import check_options, define
 from stoker.model.errors import UnknownCommand
 from stoker.model.pool import changed
 from stoker.model.product import Catalog, no_action
-from stoker.model.request import Request
-
-if TYPE_CHECKING:
-    from stoker.client.aio import AsyncClient, AsyncJobHandle
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@functools.cache
-def default_client() -> Client:
-    """The client of this project's daemon, one per process."""
-    return Client()
-
-
-@functools.cache
-def default_async_client() -> AsyncClient:
-    """The same for coroutines."""
-    # not at the top: asyncio makes every fork of an application that does not use it slower (measured: 0.2 ms)
-    from stoker.client.aio import AsyncClient
-
-    return AsyncClient()
-
-
-class Submittable(Command[P, R]):
-    """A registered command. Call it to run it here; submit it to have it run by the daemon.
-
-    ``submit`` and its kin take the handler's arguments, and beside them the options of a submission: ``user``,
-    ``delay``, ``at``, ``priority``, ``tags``, ``unique``, ``key``, ``expires``, ``timeout``, ``retries``, ``memory``,
-    ``id``. Where a handler has a parameter of such a name, the parameter wins; set the option by :meth:`options`.
-    """
-
-    def options(self, **options: Any) -> Submittable[P, R]:
-        """The same command with options for what is submitted through it."""
-        other = type(self)(self.handler, self.spec, self.signature, self.rules)
-        other.preset = {**self.preset, **options}
-        return other
-
-    def submit(self, *args: Any, **kwargs: Any) -> JobHandle[R]:
-        """Store a job and return at once; durable. Raises InvalidInput before anything is sent."""
-        return default_client().submit_request(self, self._request(args, kwargs))
-
-    async def asubmit(self, *args: Any, **kwargs: Any) -> AsyncJobHandle[R]:
-        """The same, awaitable."""
-        return await default_async_client().submit_request(self, self._request(args, kwargs))
-
-    def submit_many(self, inputs: list[Any], **options: Any) -> list[JobHandle[R]]:
-        """Store many jobs in one transaction, all or none."""
-        return default_client().submit_many(self, inputs, **options)
-
-    def call(self, *args: Any, **kwargs: Any) -> R:
-        """Submit and wait for the handler's value. Raises JobFailed or JobCancelled."""
-        return self.submit(*args, **kwargs).result()
-
-    async def acall(self, *args: Any, **kwargs: Any) -> R:
-        """The same, awaitable."""
-        return await (await self.asubmit(*args, **kwargs)).result()
-
-    def submit_in(self, connection: Any, /, *args: Any, **kwargs: Any) -> str:
-        """Store a job inside the application's own PostgreSQL transaction; its id. See :mod:`.transaction`."""
-        from stoker.client import transaction  # not at the top: what it loads would make every fork slower
-
-        return transaction.submit_in(connection, self, *args, **kwargs)
-
-    async def asubmit_in(self, connection: Any, /, *args: Any, **kwargs: Any) -> str:
-        """The same, awaitable."""
-        from stoker.client import transaction
-
-        return await transaction.asubmit_in(connection, self, *args, **kwargs)
-
-    def dispatch(self, *args: Any, **kwargs: Any) -> R:
-        """Have a live worker do it now, and wait for the handler's value; Buffers among the arguments are moved. Not
-        stored. ``fallback``, ``timeout`` and ``detailed`` go beside the input; see :func:`stoker.dispatch`."""
-        from stoker.client import dispatch  # not at the top: what it loads would make every fork slower
-
-        return dispatch.default_dispatcher().call(self, *args, **kwargs)  # type: ignore[no-any-return]
-
-    async def adispatch(self, *args: Any, **kwargs: Any) -> R:
-        """The same, awaitable; an inline run goes to a thread."""
-        from stoker.client import dispatch
-
-        return await dispatch.default_dispatcher().acall(self, *args, **kwargs)  # type: ignore[no-any-return]
-
-    def _request(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Request:
-        inputs, options = packing.split_options(self.signature.parameters, kwargs)
-        return packing.pack(self, args, inputs, options)
 
 
 class Product(Catalog):
@@ -146,7 +64,7 @@ class Product(Catalog):
         """Whether an application is to serve this product's HTTP routes: its ``routes``, as the code, ``products.json``
         and ``stoker.toml`` of this project say; never for one that is disabled. Asked once, where routes are mounted:
         ``if images.routes_enabled: app.include_router(router)``. Raises :class:`~stoker.model.errors.SettingsError`."""
-        told = settings.load({"root": str(default_client().settings.root)}).products
+        told = settings.load({"root": str(default.client().settings.root)}).products
         spec = changed(self.pool, told.get(self.name, {}))
         return spec.enabled and spec.routes
 
@@ -285,6 +203,8 @@ class Product(Catalog):
 
         Raises :class:`~stoker.model.errors.AppError` for a signature or option that makes no sense.
         """
+
+        check_options(self.name, options)
 
         def register(function: Callable[P, R]) -> Submittable[P, R]:
             command = Submittable(function, *define(self.name, function, name=name, **options))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stoker.client.product import default_client
+from stoker.client import default
 from stoker.wire.roles import OwnRoles
 
 
@@ -24,5 +24,5 @@ def is_primary_worker(role: str | None = None) -> bool:
 
 
 def _roles() -> OwnRoles:
-    answer: OwnRoles = default_client().ask("my_roles", OwnRoles)
+    answer: OwnRoles = default.client().ask("my_roles", OwnRoles)
     return answer

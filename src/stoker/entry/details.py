@@ -136,7 +136,10 @@ def _progress(record: JobRecord) -> str | None:
 def progress_words(progress: Mapping[str, Any]) -> str:
     """``40 % reading page 3``."""
     percent = progress.get("percent")
-    words = ["" if percent is None else f"{percent:g} %", progress.get("message") or progress.get("step") or ""]
+    words = [
+        "" if percent is None else f"{round(percent, 1):g} %",
+        progress.get("message") or progress.get("step") or "",
+    ]
     return show.line(" ".join(words), 100)
 
 

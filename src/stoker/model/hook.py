@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from stoker.model import argv
-from stoker.model.command import Command, CommandSpec, Isolation, check_name, define
+from stoker.model.command import Command, CommandSpec, Isolation, check_name
+from stoker.model.definition import define
 from stoker.model.errors import AppError
 
 ACQUIRED, LOST, NODE_DEAD = "role_acquired", "role_lost", "node_dead"

@@ -13,9 +13,11 @@ job waits for is one word, :class:`Waits`, and it is the answer to "why does my 
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from stoker.model import quantities
 from stoker.model.outcome import Fault
 
 
@@ -83,14 +85,35 @@ class OnDuplicate(StrEnum):
 class Unique(msgspec.Struct, frozen=True):
     """At most one job per key: until it ends, or for ``window`` seconds from its submission if given.
 
-    ``key`` None means: the command together with its whole input. ``on_duplicate`` says what the second submitter
-    gets: the job that is there (``existing``), an error (``reject``), or the waiting job with the new input
-    (``replace``; a job that already runs is left alone and returned).
+    ``window`` is a duration (``3600`` or ``"1h"``). ``key`` None means: the command together with its whole input.
+    ``on_duplicate`` says what the second submitter gets: the job that is there (``existing``), an error (``reject``),
+    or the waiting job with the new input (``replace``; a job that already runs is left alone and returned).
     """
 
     key: str | None = None
     window: float | None = None
     on_duplicate: OnDuplicate = OnDuplicate.EXISTING
+
+    if TYPE_CHECKING:
+        # whoever writes it may use words; what comes over a line has the types of the fields
+
+        def __init__(
+            self,
+            key: str | None = None,
+            window: float | str | None = None,
+            on_duplicate: OnDuplicate | Literal["existing", "reject", "replace"] = OnDuplicate.EXISTING,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what makes no sense."""
+        if self.on_duplicate not in tuple(OnDuplicate):
+            raise ValueError(f"on_duplicate: {self.on_duplicate!r} is none of {', '.join(OnDuplicate)}")
+        msgspec.structs.force_setattr(self, "on_duplicate", OnDuplicate(self.on_duplicate))
+        if self.window is not None:
+            try:
+                msgspec.structs.force_setattr(self, "window", quantities.seconds(self.window))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"window: {error}") from None
 
 
 class Overrides(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -95,8 +95,6 @@ def _check(request: Request, user: str | None) -> None:
         raise RequestError("give either delay or at, not both")
     for name in NUMBERS:
         _check_number(name, getattr(request, name))
-    if request.unique is not None:
-        _check_number("window", request.unique.window)
     if request.trace is not None and not tracing.is_traceparent(request.trace):
         raise RequestError("trace is a W3C traceparent: 00-<32 hexadecimal digits>-<16 digits>-<2 digits>")
     if len(request.tags) > TAGS_MAX:

@@ -6,7 +6,6 @@ due. Every text and number has a bound, so that a hostile file costs nothing.
 
 from __future__ import annotations
 
-import difflib
 import shlex
 import zlib
 from collections.abc import Collection, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 
 from stoker.model.cron import REBOOT, Cron, cron
+from stoker.model.hint import did_you_mean
 from stoker.model.schedule_keys import KINDS, NAME_MAX, READERS, WAITING, Kind, Overlap, shown, what
 
 TIMEOUT = 7200.0
@@ -167,9 +167,7 @@ def declared_by(command: str, table: Mapping[str, Any], defaults: Defaults, wher
 
 def _known(table: Mapping[str, Any]) -> None:
     for key in table.keys() - _KEYS:
-        near = difflib.get_close_matches(str(key)[:NAME_MAX], _KEYS, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else f"; known are {', '.join(sorted(_KEYS))}"
-        raise ValueError(f"there is no key {str(key)[:NAME_MAX]!r}{hint}")
+        raise ValueError(f"there is no key {str(key)[:NAME_MAX]!r}{did_you_mean(str(key), _KEYS)}")
 
 
 def _kind(table: Mapping[str, Any]) -> Kind:

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from stoker.model.alert import EVENT, PRODUCT, RETRIES, Alert, CheckIn
-from stoker.model.command import Command, Isolation, define
+from stoker.model.command import Command, Isolation
+from stoker.model.definition import define
 from stoker.model.monitor import Health
 from stoker.run import references
 from stoker.run.context import Context

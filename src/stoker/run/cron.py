@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from stoker.model.command import Command, CommandSpec, Isolation, define
+from stoker.model.command import Command, CommandSpec, Isolation
+from stoker.model.definition import define
 from stoker.model.schedule import PRODUCT, Entry, Filled, Place
 from stoker.run import references
 from stoker.run.context import Context

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stoker.model.command import Command, define
+from stoker.model.command import Command
+from stoker.model.definition import define
 from stoker.model.ids import NO_JOB
 from stoker.run.executor import Run, execute
 from stoker.run.line import NoAnswers

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar, cast
 
-from stoker.client.product import Product, Submittable
+from stoker.client.product import Product
+from stoker.client.submittable import Submittable
 from stoker.model import ids
 from stoker.model.command import Command
 from stoker.run.context import Context

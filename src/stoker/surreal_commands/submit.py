@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 import pydantic
 
-from stoker.client import product
+from stoker.client import default
 from stoker.model import ids, packing
 from stoker.model.errors import AlreadyRunning, DaemonUnavailable
 from stoker.settings import Settings
@@ -58,7 +58,7 @@ def submit_command(app: str, command: str, args: Input, context: Mapping[str, An
         request = packing.pack(known or name, (data,), {}, options)
     else:
         request = packing.pack(known, (), data, options)
-    id = f"{ids.RECORD_PREFIX}{product.default_client().submit_request(known or name, request).id}"
+    id = f"{ids.RECORD_PREFIX}{default.client().submit_request(known or name, request).id}"
     log.info("Queued command: %s → %s", name, id)
     return id
 
@@ -147,7 +147,7 @@ def _look(command_id: object, seconds: float) -> CommandResult:
 
 def _read(command_id: str, seconds: float) -> JobRecord:
     """The job when it has ended, or as it is after so many seconds."""
-    client, id = product.default_client(), ids.job_id(command_id)
+    client, id = default.client(), ids.job_id(command_id)
     while True:
         try:
             found: JobRecord = client.ask("wait", JobRecord, job=id, seconds=seconds)

@@ -17,7 +17,7 @@ from unittest import mock
 import msgspec
 
 from stoker import settings as settings_module
-from stoker.client import offline, product
+from stoker.client import default, offline
 from stoker.model import ids, settle
 from stoker.model.clock import FakeClock
 from stoker.model.command import Command
@@ -80,8 +80,8 @@ class Workbench:
             )
             self.client = BenchClient(self)
             self.async_client = AsyncBenchClient(self)
-            exits.enter_context(mock.patch.object(product, "default_client", return_value=self.client))
-            exits.enter_context(mock.patch.object(product, "default_async_client", return_value=self.async_client))
+            exits.enter_context(mock.patch.object(default, "client", return_value=self.client))
+            exits.enter_context(mock.patch.object(default, "async_client", return_value=self.async_client))
             self._exits = exits.pop_all()
         return self
 

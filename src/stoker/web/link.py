@@ -67,12 +67,16 @@ class Link:
     async def call(self, method: str, params: Any, who: Who | None = None, wait: bool | None = None) -> msgspec.Raw:
         """What the daemon answers, unread. Raises its error, or :class:`DaemonUnavailable` when it is away for longer
         than a restart takes, or is lost meanwhile: then nobody knows whether it was done."""
+        await self.ready()
+        return await self.ask(method, params, who, wait)
+
+    async def ready(self) -> None:
+        """Wait for a connection, as long as a restart takes. Raises :class:`DaemonUnavailable`."""
         if not self._up.is_set():
             try:
                 await asyncio.wait_for(self._up.wait(), WAIT_UP)
             except TimeoutError:
                 raise DaemonUnavailable(f"the daemon at {self._address} is away; try again") from None
-        return await self.ask(method, params, who, wait)
 
     async def get(self, kind: type[T], method: str, params: Any, who: Who | None = None) -> T:
         """:meth:`ask`, and the answer read as ``kind``."""

@@ -152,6 +152,7 @@ class Rest:
         name = f"job:{request.path_params['id']}"
         last = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
         after = int(last) if last.isdecimal() and len(last) < 19 else None
+        await self._hub.link.ready()  # a bridge in an application connects with its first request
         stream = self._hub.open(caller, "plain", (), (), "")
         try:
             self._hub.carry(stream, name, None if after is None else (after, None))

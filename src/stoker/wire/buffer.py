@@ -246,7 +246,20 @@ class _Mapped(Buffer, mmap.mmap):
     read_byte = _guarded("read_byte")
     write = _guarded("write")
     write_byte = _guarded("write_byte")
-    seek = _guarded("seek")
+
+    def seek(self, place: int, whence: int = 0, /) -> int:  # type: ignore[override]
+        """As of a file: the place; beyond the end there is nothing to read. (A mapping refuses that, and says the place
+        only from Python 3.13 on.)"""
+        size = len(self)
+        found = place + (0, self.tell(), size)[whence]
+        if found < 0:
+            raise ValueError(f"negative place {found}")
+        mmap.mmap.seek(self, min(found, size))
+        return found
+
+    def seekable(self) -> bool:
+        return True
+
     tell = _guarded("tell")
     find = _guarded("find")
     rfind = _guarded("rfind")

@@ -29,6 +29,8 @@ class Exchange:
     def read(self, value: Any) -> Buffer:
         number = value.get(MARK) if isinstance(value, dict) and len(value) == 1 else None
         there = self.sent or self.received
+        if isinstance(value, str | bytes | bytearray) and not there:
+            raise ValueError("Expected a Buffer: give Buffer.of(data), or Buffer.from_file(path)")
         if type(number) is not int or not 0 <= number < len(there):
             raise ValueError(f'Expected a Buffer: {{"{MARK}": n}} for the n-th of {len(there)} that came along')
         return there[number]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, assert_type
 
 import pydantic
 import pytest
 
 from stoker import Product, command
-from stoker.client.product import Submittable, default_client
+from stoker.client import default
+from stoker.client.submittable import Submittable
 from stoker.model.command import Isolation
 from stoker.model.errors import AppError, InvalidInput
 
@@ -51,6 +53,26 @@ def test_a_command_can_be_called_where_it_is_with_no_daemon() -> None:
 
     assert (plain(1), plain(1, step=5)) == (2, 6)
     assert asyncio.run(other(Source(path="a"))) == "a"
+
+
+def test_an_option_that_there_is_not_is_told_with_what_was_meant() -> None:
+    with pytest.raises(AppError, match=r"product app: a command has no option 'timout' \(did you mean timeout\?\)"):
+        Product("app").command(timout=3)
+
+
+async def what_mypy_reads(plain: Submittable[..., int], other: Submittable[..., Coroutine[Any, Any, str]]) -> None:
+    """The value that is given back has the handler's type, also of a coroutine; never run."""
+    assert_type(plain.submit(1).result(), int)
+    assert_type(other.submit(1).result(), str)
+    assert_type(other.submit_many([1])[0].result(), str)
+    assert_type(other.call(1), str)
+    assert_type(await plain.acall(1), int)
+    assert_type(await other.acall(1), str)
+    assert_type(await (await other.asubmit(1)).result(), str)
+    assert_type(plain.dispatch(1), int)
+    assert_type(other.dispatch(1), str)
+    assert_type(plain.dispatch(1, detailed=True).by, Literal["worker", "inline"])
+    assert_type((await other.adispatch(1, detailed=True)).value, str)
 
 
 def test_the_two_spellings_without_a_product() -> None:
@@ -128,10 +150,10 @@ def test_whether_routes_are_served(
 ) -> None:
     """P3, P5: the file of the project wins over the code."""
     monkeypatch.chdir(tmp_path)
-    default_client.cache_clear()
+    default.client.cache_clear()
     if file is not None:
         (tmp_path / "products.json").write_text(json.dumps({"pictures": file}))
     try:
         assert Product("pictures", **code).routes_enabled is served
     finally:
-        default_client.cache_clear()
+        default.client.cache_clear()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoker.model.command import Backoff, Command, CommandSpec, Isolation, RetryRules, check_name, define
+from stoker.model.command import Backoff, Command, CommandSpec, Isolation, RetryRules, check_name
+from stoker.model.definition import define
 from stoker.model.errors import AppError
 from stoker.model.job import OnDuplicate, Unique
 
@@ -104,6 +106,7 @@ def test_retries_may_be_said_in_either_place() -> None:
         (None, None),
         ("reject", Unique(on_duplicate=OnDuplicate.REJECT)),
         (Unique(window=5.0), Unique(window=5.0)),
+        (Unique(window="1h", on_duplicate="replace"), Unique(window=3600.0, on_duplicate=OnDuplicate.REPLACE)),
     ],
 )
 def test_unique_is_read_as_people_write_it(given: Any, read: Unique | None) -> None:
@@ -129,10 +132,29 @@ WRONG = [
     ({"rate": "often"}, "'often' is not a rate"),
     ({"rate": "0/s"}, "'0/s' is not a rate"),
     ({"expires": "later"}, "'later' is not a duration"),
-    ({"unique": "perhaps"}, "perhaps"),
-    ({"isolation": "cell"}, "cell"),
+    ({"unique": "perhaps"}, "'perhaps' is none of existing, reject, replace"),
+    ({"isolation": "cell"}, "isolation: 'cell' is none of fork, async"),
     ({"backoff": "0.1s"}, "backoff takes a Backoff"),
+    ({"retry_on": "OSError"}, "are exception classes, not 'OSError'"),
+    ({"once": "yes"}, "once: Expected `bool`, got `str`"),
+    ({"wait": 1}, "wait: Expected `bool`, got `int`"),
 ]
+
+
+UNIQUES: list[tuple[dict[str, Any], str]] = [
+    ({"on_duplicate": "rejekt"}, "on_duplicate: 'rejekt' is none of existing, reject, replace"),
+    ({"window": -5}, "window: a duration is a number of seconds, 0 or more, not -5"),
+    ({"window": "soon"}, "window: 'soon' is not a duration"),
+    ({"window": [1]}, "window: "),
+]
+
+
+@pytest.mark.parametrize(("given", "words"), UNIQUES, ids=[str(given) for given, _ in UNIQUES])
+def test_a_rule_of_uniqueness_that_makes_no_sense_is_refused_where_it_is_written(
+    given: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Unique(**given)
 
 
 @pytest.mark.parametrize(("options", "words"), WRONG, ids=[str(options) for options, _ in WRONG])

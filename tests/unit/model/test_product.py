@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stoker.model.command import Command, define
+from stoker.model.command import Command
+from stoker.model.definition import define
 from stoker.model.errors import AppError
 from stoker.model.product import Catalog
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from stoker.model.command import Command, define
+from stoker.model.command import Command
+from stoker.model.definition import define
 from stoker.model.outcome import Outcome
 from stoker.run.executor import Run, execute, execute_async
 from stoker.run.line import unpack

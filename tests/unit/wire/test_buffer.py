@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import io
 import mmap
 import os
 import pickle
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,34 @@ def test_pillow_reads_from_it(tmp_path: Path) -> None:
     image.new("RGB", (3, 2), (10, 20, 30)).save(tmp_path / "a.png")
     with image.open(Buffer.from_file(tmp_path / "a.png")) as read:
         assert (read.size, read.getpixel((2, 1))) == ((3, 2), (10, 20, 30))
+
+
+def test_what_is_no_picture_is_told_by_pillow_itself() -> None:
+    """It looks beyond the end, which a file allows."""
+    image = pytest.importorskip("PIL.Image")
+    with pytest.raises(OSError, match="cannot identify image file"):
+        image.open(Buffer.of(b"junk"))
+
+
+def test_it_can_be_read_like_a_file() -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("a.txt", "hello")
+    buffer = Buffer.of(made.getvalue())
+    with zipfile.ZipFile(buffer) as archive:
+        assert archive.read("a.txt") == b"hello"
+    assert (buffer.seek(2), buffer.seek(3, 1), buffer.seek(-4, 2), buffer.tell()) == (
+        2,
+        5,
+        len(buffer) - 4,
+        len(buffer) - 4,
+    )
+    assert (buffer.seek(1 << 40) > len(buffer), buffer.read()) == (True, b"")
+    with pytest.raises(ValueError, match="negative"):
+        buffer.seek(-1)
+    buffer.close()
+    with pytest.raises(BufferClosed):
+        buffer.seek(0)
 
 
 def test_one_of_no_bytes_is_one_like_any_other() -> None:
@@ -292,6 +322,11 @@ MARKS = ("1", "0", '"0"', "true", "-1", "{}", '{"$buffer":1}', '{"$buffer":0,"x"
 def test_a_mark_that_names_none_is_invalid_input(mark: str) -> None:
     with Exchange([Buffer(1)]), pytest.raises(InvalidInput, match="pixels: Expected a Buffer"):
         Signature.of(handler).arguments(b'{"pixels":' + mark.encode() + b"}")
+
+
+def test_plain_bytes_in_its_place_are_told_what_to_do() -> None:
+    with Exchange(), pytest.raises(InvalidInput, match=r"give Buffer\.of\(data\)"):
+        Signature.of(handler).pack((b"junk",), {})
 
 
 def test_a_stored_job_has_none() -> None:
