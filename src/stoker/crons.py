@@ -7,9 +7,9 @@
         job.at_close(connection.close)
         ...
 
-It works the same under the daemon, under the system's cron, and by hand. The functions of the 002 seed are here as
-well, for scripts that are carried over line by line: ``cron_initialization(…)`` … ``cron_finished()``, with their names
-also as they are written there.
+It works the same under the daemon, under the system's cron, and by hand. Scripts that come from elsewhere may
+stay as they are, line by line: ``cron_initialization(…)`` … ``cron_finished()`` are here as well, with their names also
+in camel case.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _open: list[tuple[contextlib.AbstractContextManager[CronJob], CronJob]] = []
 
 
 def initialize() -> None:
-    """What readied a script in the 002 seed. Here there is nothing left to ready; it may stay where it stands."""
+    """What readied a script elsewhere. Here there is nothing left to ready; it may stay where it stands."""
 
 
 def cron_initialization(
@@ -108,7 +108,7 @@ _NAMES: dict[str, Any] = {
 
 
 def __getattr__(name: str) -> Any:
-    """The names as the seed writes them."""
+    """The names in camel case."""
     if name in _NAMES:
         return _NAMES[name]
     raise AttributeError(f"module 'stoker.crons' has no attribute {name!r}")

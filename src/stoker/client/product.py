@@ -217,8 +217,8 @@ class Product(Catalog):
 def command(
     first: str, second: str | None = None, /, *, app: str | None = None, **options: Any
 ) -> Callable[[Callable[P, R]], Submittable[P, R]]:
-    """Register without a product at hand: ``@command("app", "name", timeout=300)``, or as the library of the 003 seed
-    spells it, ``@command("name", app="app")``. ``retry={"max_attempts": 3}`` is read as ``retries=2``."""
+    """Register without a product at hand: ``@command("app", "name", timeout=300)``, or as surreal-commands spells it,
+    ``@command("name", app="app")``. ``retry={"max_attempts": 3}`` is read as ``retries=2``."""
     product, name = (first, second) if second is not None else (app or "app", first)
     retry = options.pop("retry", None)
     if isinstance(retry, dict) and "max_attempts" in retry:

@@ -12,8 +12,8 @@ from stoker.client.line import Line
 from stoker.model import audience
 from stoker.wire import messages
 from stoker.wire.records import Delivery, MessageRecord
+from stoker.wire.topics import AUDIENCE
 
-TOPIC = "audience"
 PAGE = 500
 
 
@@ -64,7 +64,7 @@ class Pushing:
         """What is pushed to scripts, as it comes; first what was pushed beyond the offset ``after``, as far as that is
         kept. Raises a DaemonError when the daemon goes away."""
         with self.line() as line:
-            begun = line.ask("subscribe", {"topic": TOPIC}, Place)
+            begun = line.ask("subscribe", {"topic": AUDIENCE}, Place)
             yield from _replayed(lambda place: self.ask("messages", Page, after=place, limit=PAGE), after, begun)
             while True:
                 message = line.next()
@@ -91,7 +91,7 @@ def next_place(page: Page) -> int | None:
 
 
 def is_pushed(message: messages.Message) -> TypeGuard[messages.Event]:
-    return isinstance(message, messages.Event) and message.topic == TOPIC and message.to is not None
+    return isinstance(message, messages.Event) and message.topic == AUDIENCE and message.to is not None
 
 
 def record(message: messages.Event) -> MessageRecord:

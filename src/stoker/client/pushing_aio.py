@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Protocol, TypeVar
 
-from stoker.client.pushing import PAGE, TOPIC, Page, Place, is_pushed, next_place, record, until
+from stoker.client.pushing import PAGE, Page, Place, is_pushed, next_place, record, until
 from stoker.model import audience
 from stoker.model.errors import StokerError
 from stoker.wire import messages
 from stoker.wire.records import Delivery, MessageRecord
+from stoker.wire.topics import AUDIENCE
 
 T = TypeVar("T")
 
@@ -59,9 +60,9 @@ class AsyncPushing:
     async def listen(self: AsyncAsking, after: int | None = None) -> AsyncIterator[MessageRecord]:
         """What is pushed to scripts; see :meth:`stoker.Client.listen`."""
         line = await self.connected()
-        inbox = line.listen(TOPIC)
+        inbox = line.listen(AUDIENCE)
         try:
-            begun = await line.ask("subscribe", {"topic": TOPIC}, Place)
+            begun = await line.ask("subscribe", {"topic": AUDIENCE}, Place)
             while after is not None and after < begun.offset:
                 page = await self.ask("messages", Page, after=after, limit=PAGE)
                 for found in until(begun, page):
@@ -75,5 +76,5 @@ class AsyncPushing:
                 if is_pushed(message) and (message.offset is None or message.offset > begun.offset):
                     yield record(message)
         finally:
-            if line.forget(TOPIC, inbox) and line.broken is None:
-                await line.ask("unsubscribe", {"topic": TOPIC}, object)
+            if line.forget(AUDIENCE, inbox) and line.broken is None:
+                await line.ask("unsubscribe", {"topic": AUDIENCE}, object)

@@ -18,7 +18,7 @@ from stoker.model.hint import did_you_mean
 from stoker.model.schedule_keys import KINDS, NAME_MAX, READERS, WAITING, Kind, Overlap, shown, what
 
 TIMEOUT = 7200.0
-"""Seconds that a run may take where nothing else is said: what the cron scripts of the 002 seed have."""
+"""Seconds that a run may take where nothing else is said: two hours."""
 _KEYS = frozenset((*READERS, *KINDS, "shell"))
 _OF_KINDS = {
     "input": (Kind.JOB,),

@@ -21,7 +21,7 @@ from stoker.model.command import Command
 from stoker.model.errors import AppError, InvalidInput
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Retry, Snoozed
 from stoker.model.product import unknown
-from stoker.model.quantities import show_seconds, show_size
+from stoker.model.quantities import show_size
 from stoker.run.context import Context
 from stoker.run.line import Line
 from stoker.run.warm import COLD, Warmth
@@ -277,7 +277,3 @@ def _text(error: BaseException) -> str:
 def _sendable(text: str) -> str:
     """File names that are no UTF-8 come as text that cannot be sent."""
     return text.encode(errors="backslashreplace").decode()
-
-
-def time_limit(seconds: float) -> str:
-    return f"time limit {show_seconds(seconds)} exceeded"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from stoker.model.monitor import Run
-from stoker.model.slot import Decided, Defined, Line, Slot, Standing, Tick
+from stoker.model.slot import Decided, Defined, Fate, Line, Slot, Standing, Tick
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -63,3 +63,18 @@ class Schedules(Protocol):
     def forget(self, keep: float, limit: int = 1000) -> Awaitable[int]:
         """Delete slots decided longer ago than so many seconds, up to ``limit``, and schedules that no daemon has seen
         for as long; how many slots went."""
+
+
+def slot_row(row: Sequence[Any]) -> Slot:
+    """A row as both drivers read it."""
+    name, node, slot, first, count, at, fate, job, reason, decider = row
+    return Slot(
+        line=Line(name, node), slot=slot, first=first, count=count, at=at, fate=Fate(fate), job=job, reason=reason,
+        decider=decider,
+    )  # fmt: skip
+
+
+def known_row(row: Sequence[Any]) -> Known:
+    """The same of a schedule."""
+    name, node, last, paused, job, fingerprint, seen = row
+    return Known(Standing(Line(name, node), last, paused, job), fingerprint, seen)

@@ -80,7 +80,7 @@ class Nursery:
         await asyncio.gather(*self._burials, return_exceptions=True)
 
     def _said(self, zygote: Zygote, frame: Any) -> None:
-        self._pool.frame(zygote, frame)
+        self._pool.frame(frame)
         self._on_change()
 
     def _gone(self, zygote: Zygote) -> None:

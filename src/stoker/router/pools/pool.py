@@ -20,7 +20,7 @@ from stoker.model.pool import PoolSpec
 from stoker.router.jobs.attempt import Attempt, End
 from stoker.router.pools.consumers import Consumers
 from stoker.router.pools.crew import Crew
-from stoker.router.pools.lanes import Lanes
+from stoker.router.pools.lanes import FORK, INLINE, Lanes
 from stoker.router.pools.resident import Resident, Turn
 from stoker.router.pools.residents import Residents
 from stoker.router.pools.succession import Succession
@@ -128,13 +128,10 @@ class Pool:
         """How many more jobs of a command this node could start now."""
         if not self.ready or not self.lanes.pools[spec.product].enabled:
             return 0
-        match self.lanes.of(spec):
-            case "*fork":
-                return self.consumers.room
-            case "*inline":
-                return 1
-            case lane:
-                return self._home(lane, spec).room
+        lane = self.lanes.of(spec)
+        if lane == FORK:
+            return self.consumers.room
+        return 1 if lane == INLINE else self._home(lane, spec).room
 
     def _home(self, lane: str, spec: CommandSpec) -> Residents:
         """The residents that a command runs in."""
@@ -237,17 +234,16 @@ class Pool:
         for attempt in attempts:
             lanes.setdefault(self.lanes.of(attempt.spec), []).append(attempt)
         for lane, some in lanes.items():
-            match lane:
-                case "*fork":
-                    self.consumers.start(some)
-                case "*inline":
-                    for attempt in some:
-                        self._start_inline(attempt)
-                case _:
-                    isolation = some[0].spec.isolated(self.default)
-                    for attempt in some:
-                        attempt.isolation = isolation
-                    self._home(lane, some[0].spec).start(some)
+            if lane == FORK:
+                self.consumers.start(some)
+            elif lane == INLINE:
+                for attempt in some:
+                    self._start_inline(attempt)
+            else:
+                isolation = some[0].spec.isolated(self.default)
+                for attempt in some:
+                    attempt.isolation = isolation
+                self._home(lane, some[0].spec).start(some)
 
     def _start_inline(self, attempt: Attempt) -> None:
         assert self._zygote is not None
@@ -286,7 +282,7 @@ class Pool:
             assert isinstance(home, Residents)
             home.ended(resident, some)
 
-    def frame(self, zygote: Zygote, frame: Any) -> None:
+    def frame(self, frame: Any) -> None:
         """What a zygote says."""
         self._crew.frame(frame)
 

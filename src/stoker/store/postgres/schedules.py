@@ -12,7 +12,7 @@ from stoker.model.slot import Decided, Defined, Fate, Line, Slot, Standing, Tick
 from stoker.store.postgres import rows, submitting
 from stoker.store.postgres.rows import LAST
 from stoker.store.postgres.session import Db, Readers
-from stoker.store.schedules import Known
+from stoker.store.schedules import Known, known_row, slot_row
 
 Do = Callable[[Callable[[Db], Awaitable[Any]]], "asyncio.Future[Any]"]
 SLOTS_MAX = 10_000
@@ -68,8 +68,8 @@ class PostgresSchedules:
 
         async def slots(db: Db) -> list[Slot]:
             if name is None:
-                return [_slot(tuple(row)) for row in await db.all("schedule_slots", end, most)]
-            return [_slot(tuple(row)) for row in await db.all("schedule_slots_of", name, end, most)]
+                return [slot_row(tuple(row)) for row in await db.all("schedule_slots", end, most)]
+            return [slot_row(tuple(row)) for row in await db.all("schedule_slots_of", name, end, most)]
 
         found: list[Slot] = await self._readers.read(slots)
         return found
@@ -88,7 +88,7 @@ class PostgresSchedules:
         name, node = (after.name, after.node) if after else ("", "")
 
         async def dump(db: Db) -> list[Known]:
-            return [_known(row) for row in await db.all("schedule_dump", name, node, limit)]
+            return [known_row(tuple(row)) for row in await db.all("schedule_dump", name, node, limit)]
 
         found: list[Known] = await self._readers.read(dump)
         return found
@@ -97,7 +97,7 @@ class PostgresSchedules:
         place = (after.line.name, after.line.node, after.slot) if after else ("", "", 0.0)
 
         async def dump(db: Db) -> list[Slot]:
-            return [_slot(tuple(row)) for row in await db.all("schedule_dump_slots", *place, limit)]
+            return [slot_row(tuple(row)) for row in await db.all("schedule_dump_slots", *place, limit)]
 
         found: list[Slot] = await self._readers.read(dump)
         return found
@@ -119,13 +119,8 @@ class PostgresSchedules:
 
 
 def _run(row: Any) -> Run:
-    slot = _slot(tuple(row)[1:11])
+    slot = slot_row(tuple(row)[1:11])
     return Run(slot, None if row["seq"] is None else rows.job(row))
-
-
-def _known(row: Any) -> Known:
-    name, node, last, paused, job, fingerprint, seen = row
-    return Known(Standing(Line(name, node), last, paused, job), fingerprint, seen)
 
 
 async def _restore(db: Db, known: Sequence[Known]) -> int:
@@ -244,11 +239,3 @@ async def _record(db: Db, decided: Sequence[tuple[Tick, Decided]], decider: str)
             [one.reason for _, one in decided],
             decider,
         )
-
-
-def _slot(row: tuple[Any, ...]) -> Slot:
-    name, node, slot, first, count, at, fate, job, reason, decider = row
-    return Slot(
-        line=Line(name, node), slot=slot, first=first, count=count, at=at, fate=Fate(fate), job=job, reason=reason,
-        decider=decider,
-    )  # fmt: skip

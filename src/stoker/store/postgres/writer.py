@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -56,7 +56,6 @@ class Kind(IntEnum):
 
 
 HOT = frozenset({Kind.REPORT, Kind.SETTLE, Kind.SUBMIT})
-Action = Callable[[Db], Awaitable[Any]]
 
 
 class Request:

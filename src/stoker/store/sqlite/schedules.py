@@ -10,7 +10,7 @@ from typing import Any, cast
 from stoker.model.job import Submitted
 from stoker.model.monitor import Run
 from stoker.model.slot import Decided, Defined, Fate, Line, Slot, Standing, Tick
-from stoker.store.schedules import Known
+from stoker.store.schedules import Known, known_row, slot_row
 from stoker.store.sqlite import rows, submitting
 from stoker.store.sqlite.connection import Connection
 from stoker.store.sqlite.writer import Worker
@@ -66,7 +66,7 @@ class SqliteSchedules:
 
         def slots(db: Connection) -> list[Slot]:
             rows = db.all("schedule_slots", end, most) if name is None else db.all("schedule_slots_of", name, end, most)
-            return [_slot(cast("tuple[Any, ...]", row)) for row in rows]
+            return [slot_row(cast("tuple[Any, ...]", row)) for row in rows]
 
         return self._reader.do(slots)
 
@@ -76,13 +76,13 @@ class SqliteSchedules:
 
     def dump(self, after: Line | None, limit: int) -> asyncio.Future[list[Known]]:
         name, node = (after.name, after.node) if after else ("", "")
-        return self._reader.do(lambda db: [_known(row) for row in db.all("schedule_dump", name, node, limit)])
+        return self._reader.do(lambda db: [known_row(row) for row in db.all("schedule_dump", name, node, limit)])
 
     def dump_slots(self, after: Slot | None, limit: int) -> asyncio.Future[list[Slot]]:
         place = (after.line.name, after.line.node, after.slot) if after else ("", "", 0.0)
         return self._reader.do(
             lambda db: [
-                _slot(cast("tuple[Any, ...]", row)) for row in db.all("schedule_dump_slots", *place, limit)
+                slot_row(cast("tuple[Any, ...]", row)) for row in db.all("schedule_dump_slots", *place, limit)
             ]
         )  # fmt: skip
 
@@ -143,22 +143,9 @@ def _fate(db: Connection, tick: Tick, paused: bool, before: str | None, now: flo
     return Decided(Fate.REFUSED, before=before, reason=str(answer))
 
 
-def _slot(row: tuple[Any, ...]) -> Slot:
-    name, node, slot, first, count, at, fate, job, reason, decider = row
-    return Slot(
-        line=Line(name, node), slot=slot, first=first, count=count, at=at, fate=Fate(fate), job=job, reason=reason,
-        decider=decider,
-    )  # fmt: skip
-
-
 def _runs(db: Connection, line: Line, most: int) -> list[Run]:
     found = [cast("tuple[Any, ...]", row) for row in db.all("schedule_runs", line.name, line.node, most)]
-    return [Run(_slot(row[:SLOT]), None if row[SLOT] is None else rows.job(row[SLOT:])) for row in reversed(found)]
-
-
-def _known(row: Any) -> Known:
-    name, node, last, paused, job, fingerprint, seen = row
-    return Known(Standing(Line(name, node), last, paused, job), fingerprint, seen)
+    return [Run(slot_row(row[:SLOT]), None if row[SLOT] is None else rows.job(row[SLOT:])) for row in reversed(found)]
 
 
 def _restore(db: Connection, known: Known) -> bool:
