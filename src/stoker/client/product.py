@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from stoker import settings
 from stoker.client import actions, default
 from stoker.client.submittable import Submittable
 from stoker.model import argv, hook
 from stoker.model.command import Isolation
-from stoker.model.definition import check_options, define
+from stoker.model.definition import Options, check_options, define
 from stoker.model.errors import UnknownCommand
-from stoker.model.pool import changed
+from stoker.model.pool import PoolOptions, changed
 from stoker.model.product import Catalog, no_action
 
 P = ParamSpec("P")
@@ -37,7 +37,7 @@ class Product(Catalog):
     actions: tuple[str, ...] = ()
     """For the class form: actions that cannot be read from ``handle_job``, because it does not compare them itself."""
 
-    def __init__(self, name: str | None = None, **pool: Any) -> None:
+    def __init__(self, name: str | None = None, **pool: Unpack[PoolOptions]) -> None:
         super().__init__(actions.product_name(type(self)) if name is None else name, **pool)
         if type(self).handle_job is not Product.handle_job:
             for action in actions.known(type(self)):
@@ -187,10 +187,10 @@ class Product(Catalog):
 
     @overload
     def command(
-        self, handler: None = None, /, name: str | None = None, **options: Any
+        self, handler: None = None, /, name: str | None = None, **options: Unpack[Options]
     ) -> Callable[[Callable[P, R]], Submittable[P, R]]: ...
 
-    def command(self, handler: Any = None, /, name: str | None = None, **options: Any) -> Any:
+    def command(self, handler: Any = None, /, name: str | None = None, **options: Unpack[Options]) -> Any:
         """Register a handler, as ``@product.command`` or with options:
 
         ``timeout`` (seconds or "5m"), ``memory`` ("1GB"), ``output`` (of captured output), ``retries`` and

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypedDict, TypeVar, cast
 
 import msgspec
 
@@ -18,6 +18,33 @@ from stoker.model.job import priority as read_priority
 from stoker.model.schema import Signature
 
 T = TypeVar("T")
+
+
+class Options(TypedDict, total=False):
+    """What may be said beside a handler, for those who read types; :func:`define` has the meaning of none."""
+
+    isolation: Literal["fork", "process", "thread", "async", "inline"] | Isolation | None
+    timeout: float | str | None
+    memory: int | str | None
+    output: int | str | None
+    retries: int | None
+    backoff: Backoff | None
+    retry_on: type[BaseException] | tuple[type[BaseException], ...]
+    never_retry: type[BaseException] | tuple[type[BaseException], ...]
+    once: bool
+    priority: int | str
+    concurrency: int | None
+    key: str | None
+    key_limit: int
+    rate: str | None
+    expires: float | str | None
+    unique: bool | Unique | Literal["existing", "reject", "replace"] | None
+    wait: bool
+    callers: tuple[str, ...]
+    secret: tuple[str, ...]
+    labels: str | tuple[str, ...]
+    role: str
+    fallback: Literal["inline", "wait", "error"]
 
 
 def define(
@@ -83,15 +110,12 @@ def define(
     return spec, signature, rules
 
 
-OPTIONS = frozenset(define.__kwdefaults__ or ())
-"""What may be said beside a handler."""
-
-
 def check_options(product: str, given: Iterable[str]) -> None:
     """Raises :class:`AppError` for an option that there is not."""
     for option in given:
-        if option not in OPTIONS:
-            raise AppError(f"product {product}: a command has no option {option!r}{did_you_mean(option, OPTIONS)}")
+        if option not in Options.__annotations__:
+            hint = did_you_mean(option, Options.__annotations__)
+            raise AppError(f"product {product}: a command has no option {option!r}{hint}")
 
 
 def _described(spec: CommandSpec, handler: Callable[..., Any], signature: Signature) -> CommandSpec:

@@ -10,7 +10,7 @@ The later wins. What makes no sense is told in one sentence that names the place
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -62,6 +62,25 @@ class PoolSpec(msgspec.Struct, frozen=True, kw_only=True):
     def most(self) -> int:
         """Workers that there may be at one time, but for successors on their way."""
         return max(self.workers, self.max_workers) if self.enabled else 0
+
+
+class PoolOptions(TypedDict, total=False):
+    """What may be said of a pool, for those who read types."""
+
+    isolation: Literal["process", "thread", "async"] | Isolation
+    workers: int
+    max_workers: int
+    slots: int
+    recycle_jobs: int | None
+    recycle_age: float | str | None
+    recycle_memory: int | str | None
+    start_timeout: float | str
+    grow_after: float | str
+    shrink_after: float | str
+    weight: int
+    reserved: int
+    enabled: bool
+    routes: bool
 
 
 def _whole(least: int) -> Callable[[Any], int]:

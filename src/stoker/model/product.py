@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 from weakref import WeakValueDictionary
 
 from stoker.model.command import Command, check_name
 from stoker.model.errors import AppError
-from stoker.model.pool import declare
+from stoker.model.pool import PoolOptions, declare
 
 Hook = TypeVar("Hook", bound=Callable[[], Any])
 
@@ -19,7 +19,7 @@ registered: WeakValueDictionary[str, Command[Any, Any]] = WeakValueDictionary()
 class Catalog:
     """The commands of one product by their own name; the part of a product that every process needs."""
 
-    def __init__(self, name: str, **pool: Any) -> None:
+    def __init__(self, name: str, **pool: Unpack[PoolOptions]) -> None:
         self.name = check_name("product", name)
         self.pool = declare(self.name, pool)
         self._commands: dict[str, Command[Any, Any]] = {}

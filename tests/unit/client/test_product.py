@@ -15,7 +15,9 @@ from stoker import Product, command
 from stoker.client import default
 from stoker.client.submittable import Submittable
 from stoker.model.command import Isolation
+from stoker.model.definition import Options, define
 from stoker.model.errors import AppError, InvalidInput
+from stoker.model.pool import OPTIONS, PoolOptions
 
 
 class Source(pydantic.BaseModel):
@@ -57,7 +59,12 @@ def test_a_command_can_be_called_where_it_is_with_no_daemon() -> None:
 
 def test_an_option_that_there_is_not_is_told_with_what_was_meant() -> None:
     with pytest.raises(AppError, match=r"product app: a command has no option 'timout' \(did you mean timeout\?\)"):
-        Product("app").command(timout=3)
+        Product("app").command(timout=3)  # type: ignore[call-overload]
+
+
+def test_editors_are_told_every_option_that_there_is() -> None:
+    assert set(Options.__annotations__) == set(define.__kwdefaults__ or ()) - {"name"}
+    assert set(PoolOptions.__annotations__) == set(OPTIONS)
 
 
 async def what_mypy_reads(plain: Submittable[..., int], other: Submittable[..., Coroutine[Any, Any, str]]) -> None:
