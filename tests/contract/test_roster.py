@@ -79,11 +79,15 @@ async def test_a_cordon_is_on_the_name_and_outlives_the_node(store: Store, place
     assert await store.beat(beat()) is True
     assert (await only(store)).cordoned
     await store.leave("boot-1")
+    assert await store.nodes() == []
+    assert await store.cordons() == {"alpha"}, "nobody is there, and it is still so"
     again = await place.open()
     assert await again.beat(beat("boot-2")) is True
     assert await again.beat(beat("boot-3", "beta")) is False
+    assert await again.cordons() == {"alpha"}
     assert await again.uncordon("alpha") is True
     assert await again.uncordon("alpha") is False
+    assert await again.cordons() == frozenset()
     assert await again.beat(beat("boot-2")) is False
 
 

@@ -254,7 +254,9 @@ PLANS = {
     "forget_revoked": "revoked_until (until<?)",
     "forget_spent": "spent_until (until<?)",
 }
-LISTS = {"jobs", "count_ended", "command_stats", "delete_old_events", "pauses", "nodes", "forget_nodes", "dump"}
+LISTS = {
+    "jobs", "count_ended", "command_stats", "delete_old_events", "pauses", "cordons", "nodes", "forget_nodes", "dump",
+}  # fmt: skip
 """Statements that read many rows because many are asked for."""
 
 

@@ -218,6 +218,7 @@ def test_a_node_that_cannot_renew_stops_its_jobs_before_another_starts_them(
         assert again.wait(30).status == "completed"
         fleet.check([*ids, "again"], faults=dict.fromkeys(ids, 1))
         until(lambda: {row["name"]: row["alive"] for row in b.client.ask("nodes")} == {"a": True, "b": True})
+        assert a.log().count("Command stopped") == len(ids), "each is stopped once"
     print(f"cut off ({cut_off.__name__}): the second attempts began {min(gaps):.2f} s or more after the last breath")  # type: ignore[attr-defined]
     assert min(gaps) > 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 
@@ -18,6 +19,7 @@ from tests.crash.nodes import (
     begins,
     found_lost,
     loaded,
+    node,
     reapers,
     work_goes_on,
 )
@@ -97,6 +99,40 @@ def test_dbos_716_the_server_restarts_in_the_middle_of_a_rescue(fresh_postgres: 
     reaper.client.ask("cordon", node="a", cordoned=False)
     fleet.all_ended([job.id], 20)
     fleet.check([job.id], faults=0)
+
+
+# ── tables that somebody has locked ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_of_what_jobs_say_to_a_locked_server_one_report_waits_and_one_line_tells_its_loss(fleet: Fleet) -> None:
+    """Everything said meanwhile is in the next one; all that was said is kept, or counted as lost."""
+    words, a_second, waits = 400, 100.0, 1.0
+    a = node(fleet, "a", lease=60, look=60, labels="gpu").start()
+    ids = [a.client.submit("far.far_chatter", words=words, a_second=a_second).id for _ in range(2)]
+    kept = "SELECT count(*) FROM stoker.events WHERE kind = 'chunk'"
+    until(lambda: fleet.sql(kept)[0][0] > 10)
+    (writer,) = fleet.backends("a/writer")
+    stuck = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'stoker.jobs'::regclass AND pid = %s"
+
+    def lost() -> list[int]:
+        return [int(count) for count in re.findall(r"events were lost.*?\bevents=(\d+)", a.log())]
+
+    refusals = 0
+    fleet.sql("BEGIN; LOCK TABLE stoker.jobs")
+    for times in (1, 2):
+        end = time.monotonic() + waits
+        until(lambda end=end: time.monotonic() > end)  # type: ignore[misc]
+        while len(lost()) < times:
+            refusals += fleet.sql(f"SELECT pg_cancel_backend(%s) WHERE EXISTS ({stuck})", writer, writer) == [(True,)]
+            end = time.monotonic() + 0.25
+            until(lambda end=end, times=times: len(lost()) >= times or time.monotonic() > end)  # type: ignore[misc]
+    fleet.sql("COMMIT")
+    fleet.all_ended(ids)
+    told = lost()
+    print(f"{refusals} refusals, {told} events lost in each, of {words * len(ids)}")
+    assert a.log().count("events were lost") == len(told) <= refusals
+    assert max(told) > waits * a_second, "what was said meanwhile went together"
+    assert fleet.sql(kept)[0][0] + sum(told) == words * len(ids)
 
 
 # ── a line that is dead and does not say so ──────────────────────────────────────────────────────────────────────────

@@ -66,10 +66,12 @@ def test_a_node_that_is_not_there_is_told(make: Make) -> None:
 
 
 def test_a_store_is_copied_with_all_it_keeps_and_only_once(make: Make) -> None:
-    daemon = make("fleet")
+    daemon = make("fleet", node="alpha")
     ids = [daemon.client.submit("fleet.where").id for _ in range(3)]
     assert [daemon.client.job(id).wait(20).status for id in ids] == ["completed"] * 3
     later = daemon.client.submit("fleet.where", delay=3600)
+    answer(daemon, "pause", "fleet.hold", "--json")
+    answer(daemon, "nodes", "cordon", "alpha", "--json")
     busy = typed(daemon, "migrate-store", ".stoker/stoker.db", "copy.db", code=6).stderr
     assert "another daemon works on" in busy
     daemon.stop()
@@ -81,6 +83,8 @@ def test_a_store_is_copied_with_all_it_keeps_and_only_once(make: Make) -> None:
     daemon.start()
     assert [daemon.client.job(id).result() for id in ids] == [str(daemon.folder)] * 3
     assert daemon.client.job(later.id).status() == "new"
+    assert daemon.client.stats()["paused"] == ["fleet.hold"]
+    assert daemon.client.stats()["cordoned"], "its node was not on the roster any more"
 
 
 def test_a_copy_of_nothing_is_refused_and_makes_nothing(make: Make) -> None:

@@ -88,6 +88,5 @@ async def _rules(old: Store, new: Store) -> None:
     """What people said about commands and nodes."""
     for name in await old.pauses():
         await new.pause(name)
-    for node in await old.nodes():
-        if node.cordoned:
-            await new.cordon(node.name)
+    for name in await old.cordons():
+        await new.cordon(name)

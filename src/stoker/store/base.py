@@ -312,6 +312,9 @@ class Store(Protocol):
     def uncordon(self, name: str) -> Awaitable[bool]:
         """Take that back; whether it was so."""
 
+    def cordons(self) -> Awaitable[frozenset[str]]:
+        """The names that are cordoned, whether or not a node of that name is on the roster."""
+
     def dump(self, after: int, limit: int) -> Awaitable[list[Kept]]:
         """Jobs with a ``seq`` greater than ``after``, in order, with all that is kept of them. For a move: nobody
         should be working on the store."""

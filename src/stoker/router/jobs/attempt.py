@@ -65,6 +65,8 @@ class Attempt:
     ended = False
     ours_until = math.inf
     """Until when, on the monotonic clock, nobody else may start it."""
+    disowned = False
+    """Whether it is being ended because it may be another node's."""
     _events: list[NewEvent] | None = None
     _cut = False
     _doom: Outcome | None = None

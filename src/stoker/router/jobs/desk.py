@@ -4,8 +4,8 @@
                                  │                                                  │
                                  └── events, kept until the next report ────────────┴──► whoever watches the job
 
-Reports are gathered for :data:`REPORT_EVERY` seconds and written together; the end of an attempt takes with it what was
-not yet reported, in the same group commit, so a job is never seen ended without all it said.
+Reports are gathered and written together (:mod:`stoker.router.jobs.reports`); the end of an attempt takes with it what
+was not yet reported, in the same group commit, so a job is never seen ended without all it said.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import structlog
 from stoker.model import settle
 from stoker.model.clock import Clock
 from stoker.model.command import CommandSpec
-from stoker.model.errors import StoreError
 from stoker.model.event import EventKind, NewEvent
 from stoker.model.job import Claimed, Job, Progress
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Returned, Snoozed
@@ -32,6 +31,7 @@ from stoker.model.product import unknown
 from stoker.router.jobs.attempt import Attempt, End
 from stoker.router.jobs.audience import Audience
 from stoker.router.jobs.endings import Closed, Endings
+from stoker.router.jobs.reports import Reports
 from stoker.router.jobs.trust import Trust
 from stoker.router.pools.pool import Pool
 from stoker.router.stats.tally import Tally
@@ -40,13 +40,6 @@ from stoker.store.base import Held, Report, Store
 from stoker.wire.frames import Ask, Checked, Ended, Progressed, Said
 
 log = structlog.get_logger(role="consumer")
-
-REPORT_EVERY = 0.02
-"""Seconds that events are gathered before they are written: at most fifty commits a second for all of them."""
-SHARED_REPORT_EVERY = 0.05
-"""The same for a store that many daemons write to."""
-HUSH_AT = 1 << 20
-"""Bytes of unwritten events after which a job is not read from until they are written."""
 
 
 class Desk:
@@ -60,21 +53,17 @@ class Desk:
         self._store = store
         self._settings = settings
         self._clock = clock
-        self._audience = audience
         self._tally = tally
         self._on_ask = on_ask
+        self._reports = Reports(store, audience)
         self._endings = Endings(store, audience, on_room, on_written)
         self._log = log.bind()
         self._numbers = itertools.count(1)
         self._attempts: dict[int, Attempt] = {}
         self._by_job: dict[str, Attempt] = {}
-        self._dirty: dict[int, Attempt] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._flushed = self._flush_at = -math.inf
         self._doubt: asyncio.TimerHandle | None = None
         self._doubt_at = math.inf
         """When the first trust runs out, unless it is renewed."""
-        self._flushing: set[asyncio.Task[None]] = set()
         self.pool: Pool | None = None
         self.gate: Callable[[Claimed, CommandSpec], int | Outcome] = lambda _job, _spec: 0
         """Whether a job that asks for a role, or a hook, may begin: the term of its role, or what becomes of it."""
@@ -84,7 +73,7 @@ class Desk:
     @property
     def busy(self) -> bool:
         """Whether anything runs here or is being written."""
-        return bool(self._attempts or self._flushing or self._endings.busy)
+        return bool(self._attempts or self._reports.busy or self._endings.busy)
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -121,10 +110,11 @@ class Desk:
 
     def _doubt_in_time(self) -> None:
         """Look again when the first trust runs out. Where nobody shares the store, there is nobody to doubt."""
-        if not self._store.shared or not self._attempts:
+        if not self._store.shared:
             return
-        first = min(attempt.ours_until for attempt in self._attempts.values())
-        if self._doubt is not None and first >= self._doubt_at:
+        doubted = (attempt.ours_until for attempt in self._attempts.values() if not attempt.disowned)
+        first = min(doubted, default=math.inf)
+        if math.isinf(first) or (self._doubt is not None and first >= self._doubt_at):
             return
         if self._doubt is not None:
             self._doubt.cancel()
@@ -147,7 +137,11 @@ class Desk:
                 self._disown(attempt, why)
 
     def _disown(self, attempt: Attempt, why: str) -> None:
-        """End an attempt at once; what it has come to is written only if nobody else took the job."""
+        """End an attempt at once; what it has come to is written only if nobody else took the job. Until its process is
+        dead there may be more reasons to: once is enough."""
+        if attempt.disowned:
+            return
+        attempt.disowned = True
         log.warning(f"Command stopped: {why}", command=attempt.job.command, job=attempt.job.id)
         lost = Lost(Fault("LeaseLost", why), Blame.HOUSE)
         attempt.returned(lost)
@@ -176,7 +170,7 @@ class Desk:
                 continue
             attempt = Attempt(
                 next(self._numbers), job, spec, memory=settings.memory or None, max_output=settings.max_output,
-                born=born, on_said=self._report_soon,
+                born=born, on_said=self._reports.soon,
             )  # fmt: skip
             attempt.ours_until = trust.until
             attempt.role_term = allowed or None
@@ -225,7 +219,7 @@ class Desk:
             del self._attempts[attempt.run]
             if self._by_job.get(attempt.job.id) is attempt:
                 del self._by_job[attempt.job.id]
-            self._dirty.pop(attempt.run, None)
+            self._reports.leave(attempt)
         self._tally.ended(ends, now)
         self._settle([(attempt.job, outcome, attempt) for attempt, outcome in ends])
 
@@ -256,49 +250,6 @@ class Desk:
     async def settled(self) -> None:
         """Wait until every ending so far is written."""
         await self._endings.written()
-
-    async def flush(self) -> None:
-        """Write what was said so far."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        dirty, self._dirty = list(self._dirty.values()), {}
-        reports = []
-        for attempt in dirty:
-            events, progress = attempt.take_events()
-            reports.append(Report(attempt.job.seq, attempt.job.fence, events, progress))
-        if not reports:
-            return
-        try:
-            await self._store.report(reports)
-        except StoreError as error:
-            log.error("events were lost", error=error.message, jobs=len(reports))
-        for attempt in dirty:
-            self._audience.said(attempt.job.id)
-            if attempt.place is not None and not attempt.ended:
-                attempt.place.listen()
-
-    def _report_soon(self, attempt: Attempt) -> None:
-        if attempt.ended:
-            return
-        self._dirty[attempt.run] = attempt
-        if attempt.event_bytes > HUSH_AT and attempt.place is not None:
-            attempt.place.hush()
-        loop = asyncio.get_running_loop()
-        every = SHARED_REPORT_EVERY if self._store.shared else REPORT_EVERY
-        # where somebody may wait for it, the first goes at once, and whatever follows within the time together
-        watched = self._store.shared or self._audience.watches(attempt.job.id)
-        due = max(loop.time(), self._flushed + every) if watched else loop.time() + every
-        if self._timer is None or due < self._flush_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer, self._flush_at = loop.call_at(due, self._flush), due
-
-    def _flush(self) -> None:
-        self._flushed = asyncio.get_running_loop().time()
-        task = asyncio.get_running_loop().create_task(self.flush())
-        self._flushing.add(task)
-        task.add_done_callback(self._flushing.discard)
 
     def _settle(self, ends: Sequence[tuple[Claimed, Outcome, Attempt | None]]) -> None:
         assert self.pool is not None

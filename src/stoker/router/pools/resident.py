@@ -198,7 +198,7 @@ class Resident(Worker):
             if isinstance(following.place, Turn):
                 following.begin(self, kill_grace)
                 self._head_since = now
-                if following.cancel is None and following.fate(NOT_BEGUN) is not NOT_BEGUN:
+                if following.disowned or (following.cancel is None and following.fate(NOT_BEGUN) is not NOT_BEGUN):
                     self.kill(9)  # it was to end, and has begun before it could be asked back
 
     def inspect(self, *, now: bool = False) -> None:

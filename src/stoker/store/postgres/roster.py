@@ -39,3 +39,7 @@ async def cordon(db: Db, name: str) -> None:
 
 async def uncordon(db: Db, name: str) -> bool:
     return bool(await db.all("uncordon", name))
+
+
+async def cordons(db: Db) -> frozenset[str]:
+    return frozenset(row[0] for row in await db.all("cordons"))

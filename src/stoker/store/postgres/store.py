@@ -239,6 +239,10 @@ class PostgresStore:
     def uncordon(self, name: str) -> asyncio.Future[bool]:
         return self._do(lambda db: roster.uncordon(db, name))
 
+    async def cordons(self) -> frozenset[str]:
+        found: frozenset[str] = await self._readers.read(roster.cordons)
+        return found
+
     # ── moving ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def dump(self, after: int, limit: int) -> list[Kept]:

@@ -33,6 +33,10 @@ def uncordon(db: Connection, name: str) -> bool:
     return db.changes() > 0
 
 
+def cordons(db: Connection) -> frozenset[str]:
+    return frozenset(str(row[0]) for row in db.all("cordons"))
+
+
 def _node(row: tuple[Any, ...]) -> Node:
     boot, name, host, pid, version, labels, slots, running, started, heartbeat, alive, cordoned = row
     return Node(

@@ -182,6 +182,9 @@ class SqliteStore:
     def uncordon(self, name: str) -> asyncio.Future[bool]:
         return self._writer.do(lambda db: roster.uncordon(db, name))
 
+    def cordons(self) -> asyncio.Future[frozenset[str]]:
+        return self._reader.do(roster.cordons)
+
     def dump(self, after: int, limit: int) -> asyncio.Future[list[Kept]]:
         return self._reader.do(lambda db: moving.dump(db, after, limit))
 

@@ -30,3 +30,6 @@ RETURNING stoker.wake('orders');
 
 -- name: uncordon
 DELETE FROM stoker.cordons WHERE name = $1 RETURNING stoker.wake('orders'), stoker.wake('jobs');
+
+-- name: cordons
+SELECT name FROM stoker.cordons;

@@ -26,5 +26,8 @@ INSERT INTO cordons (name, since) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING;
 -- name: uncordon
 DELETE FROM cordons WHERE name = ?1;
 
+-- name: cordons
+SELECT name FROM cordons;
+
 -- name: is_cordoned
 SELECT 1 FROM cordons WHERE name = ?1;
