@@ -167,6 +167,13 @@ def test_jobs_lists_the_last_ten_newest_first(daemon: Daemon) -> None:
     assert [line.split()[0] for line in table[1:]] == ids[:9:-1]
 
 
+def test_a_job_is_one_line_in_the_list_whoever_its_user_is(daemon: Daemon) -> None:
+    typed(daemon, "submit", "shell.quiet", "--user", "x\ny\tz")
+    rows = typed(daemon, "jobs", "--user", "x\ny\tz").stdout.splitlines()
+    assert len(rows) == 2
+    assert "x\\ny\\tz" in rows[1]
+
+
 def test_job_tells_every_attempt_and_the_traceback(daemon: Daemon) -> None:
     id = daemon.client.submit("shell.flaky").id
     daemon.client.job(id).wait(20)

@@ -14,6 +14,7 @@ import pytest
 from stoker import Client, JobCancelled, JobFailed, StokerError, settings
 from stoker.entry import exits
 from stoker.model.errors import AppError, InvalidInput, RequestError, SettingsError, UnknownCommand
+from stoker.model.pool import OPTIONS
 from tests.apps import pools as app
 from tests.daemon import Daemon, alive, until
 from tests.story.conftest import Make
@@ -139,6 +140,21 @@ def test_what_makes_no_sense_is_refused(daemon: Daemon, product: str, options: d
     with pytest.raises(RequestError, match=problem):
         daemon.client.ask("pool_set", product=product, options=options)
     assert [one["workers"] for one in daemon.client.ask("pools")] == [one["workers"] for one in before]
+
+
+def test_an_option_that_is_there_twice_is_refused(daemon: Daemon) -> None:
+    before = pool(daemon, "images")["workers"]
+    said = typed(daemon, "pools", "set", "images", "workers=1", "workers=2", code=2).stderr
+    assert said == "stoker: workers is there twice; which is meant?\n"
+    assert pool(daemon, "images")["workers"] == before
+
+
+def test_a_pool_is_shown_with_its_options_and_how_it_is(daemon: Daemon) -> None:
+    """Of products with workers and of those without; nothing that cannot be set is among the options."""
+    now = {"product", "live", "busy", "waiting", "replaced", "broken", "why", "processes", "consumers"}
+    pools = json.loads(typed(daemon, "pools", "--json").stdout)
+    assert {max(one["workers"], one["max_workers"]) > 0 for one in pools} == {True, False}
+    assert all(one.keys() == OPTIONS.keys() | now for one in pools)
 
 
 # ── what stays warm ──────────────────────────────────────────────────────────────────────────────────────────────────

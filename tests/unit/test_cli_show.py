@@ -53,6 +53,24 @@ def test_tables_in_a_pipe_are_never_cut(capsys: pytest.CaptureFixture[str]) -> N
     assert lines[2].strip() == "[bold]\\x1b[1m"
 
 
+def test_a_row_is_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "a\nb\tc\r\nd\x85e\u2028f\x1b[1m"
+    shown = "a\\nb\\tc\\r\\nd\\x85e\\u2028f\\x1b[1m"
+    assert show.cell(evil) == shown
+    show.say(show.table(("user", "tag"), [(evil, 1), ("x", evil)]))
+    assert [line.split() for line in capsys.readouterr().out.split("\n")] == [
+        ["USER", "TAG"], [shown, "1"], ["x", shown], [],
+    ]  # fmt: skip
+    show.say(show.pairs([("user", evil)]))
+    assert [line.split() for line in capsys.readouterr().out.split("\n")] == [["user", shown], []]
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_a_cell_is_one_line(text: str) -> None:
+    assert len(show.cell(text).splitlines()) <= 1
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.9, "0:00:00"), (5025, "1:23:45"), (360_000, "100:00:00")])
 def test_uptime(seconds: float, text: str) -> None:
     assert show.uptime(seconds) == text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ def test_a_name_that_is_not_known_is_told_with_all_that_are(tmp_path: Path) -> N
 @pytest.mark.parametrize("data", [b"consumers_max = ", b"\xff\xfe", b"[[[", b"a = 1\na = 2"])
 def test_a_file_that_is_not_toml_is_told(tmp_path: Path, data: bytes) -> None:
     (tmp_path / FILE).write_bytes(data)
-    with pytest.raises(SettingsError, match=rf"{tmp_path}/{FILE} is not TOML"):
+    with pytest.raises(SettingsError, match=rf"{tmp_path}/{FILE} is not (TOML|UTF-8 text)"):
         read(tmp_path)
 
 
@@ -233,3 +233,47 @@ def test_a_setting_that_is_none_is_told_with_one_that_is(tmp_path: Path) -> None
     for name, words in (("consumer_max", "did you mean consumers_max"), ("xyzzy", "`stoker check` lists them all")):
         with pytest.raises(SettingsError, match=f"there is no setting '{name}'; {words}"):
             settings.altered(read(tmp_path), {name: 1}, "a call")
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def _ring(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("name", [FILE, "products.json", "config/products.json"])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_folder, "is a folder, and a file is needed"),
+        (_link, "is a link to nowhere, which is not there"),
+        (os.mkfifo, "is a pipe, and a file is needed"),
+        (_ring, "cannot read"),
+    ],
+)
+def test_what_has_the_name_of_a_file_and_is_none_is_told(
+    tmp_path: Path, name: str, make: Callable[[Path], None], said: str
+) -> None:
+    """Not taken for missing, not passed over for a project further up, and never waited for."""
+    (tmp_path / FILE).touch()
+    project = tmp_path / "inner"
+    (project / "config").mkdir(parents=True)
+    if name != FILE:
+        (project / FILE).touch()
+    make(project / name)
+    with pytest.raises(SettingsError) as refused:
+        load({}, environ={}, cwd=project)
+    assert str(refused.value).startswith((f"{project / name} ", f"cannot read {project / name}: "))
+    assert said in str(refused.value)
+
+
+def test_a_products_file_that_is_named_and_is_none_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "mine.json")
+    with pytest.raises(SettingsError, match=r"mine\.json is a pipe"):
+        load({"root": tmp_path}, environ={"STOKER_PRODUCTS": "mine.json"})

@@ -58,6 +58,8 @@ def _read(words: list[str]) -> dict[str, Any]:
         name, sign, text = word.partition("=")
         if not sign:
             raise SettingsError(f"{word!r} is not option=value, like workers=3")
+        if name in found:
+            raise SettingsError(f"{name} is there twice; which is meant?")
         found[name] = _value(text)
     return found
 

@@ -18,7 +18,7 @@ import uvloop
 from stoker import settings as settings_module
 from stoker.client import offline
 from stoker.entry import exits, logs, systemd
-from stoker.model.errors import AppError, SettingsError, StokerError
+from stoker.model.errors import AppError, SettingsError, StokerError, StoreError
 from stoker.router.router import Router
 from stoker.run import process
 from stoker.settings import Current, Settings
@@ -49,22 +49,29 @@ def main() -> int:
         log.warning("RLIMIT_NPROC cannot be raised; jobs may find no process", limit=stays)
     os.environ[process.DESCRIPTORS] = str(process.raise_descriptor_limit())
     try:
-        with offline.held(settings.store_path):
-            return uvloop.run(_run(settings, listeners))
+        with offline.held(settings.store_path) as hold:
+            return uvloop.run(_run(settings, listeners, hold))
     except StokerError as error:
         log.error(error.message)
         return exits.code(error)
 
 
-async def _run(settings: Settings, listeners: list[socket.socket]) -> int:
+async def _run(settings: Settings, listeners: list[socket.socket], hold: offline.Hold) -> int:
     def reread() -> Settings:
         return settings_module.load({"root": settings.root})
 
     boot, before = os.environ.pop("STOKER_BOOT", None), os.environ.pop("STOKER_BEFORE", None)
     router = Router(Current(settings), store_at(settings.store), reread, boot=boot, before=before)
-    _listen_to_signals(router)
+    _listen_to_signals(router, hold)
     beat = asyncio.create_task(_beat())  # from the beginning: after a restart the manager waits for no second READY
-    await router.start(listeners)
+    try:
+        await router.start(listeners)
+    except (AppError, SettingsError):
+        if hold.made:
+            with contextlib.suppress(StoreError):
+                await router.house.store.close()
+            hold.forget()
+        raise
     _collect_seldom()
     systemd.notify("READY=1", f"STATUS={len(router.house.pool.commands)} commands ready")
     again = await router.run()
@@ -72,7 +79,7 @@ async def _run(settings: Settings, listeners: list[socket.socket]) -> int:
     return exits.AGAIN if again else exits.OK
 
 
-def _listen_to_signals(router: Router) -> None:
+def _listen_to_signals(router: Router, hold: offline.Hold) -> None:
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -83,6 +90,7 @@ def _listen_to_signals(router: Router) -> None:
 
     def stop() -> None:
         systemd.notify("STOPPING=1")
+        hold.leaving()
         router.ask_stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):

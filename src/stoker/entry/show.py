@@ -33,6 +33,8 @@ STYLES = {
 }
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_BREAKS = re.compile(rf"[\t\n\u2028\u2029]|{_UNSAFE.pattern}")
+_NAMES = {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
 Cell = str | Text | int | None
 
 
@@ -49,6 +51,11 @@ def clean(text: str) -> str:
     return _UNSAFE.sub(_visible, text.replace("\r\n", "\n"))
 
 
+def cell(text: str) -> str:
+    """The same for a cell of a table: tabs and line ends are shown as what they are (``\\n``), so a row is a line."""
+    return _BREAKS.sub(_visible, text)
+
+
 def line(text: str, most: int = 0) -> str:
     """The same on one line, cut after ``most`` characters."""
     flat = " ".join(clean(text).split())
@@ -57,7 +64,7 @@ def line(text: str, most: int = 0) -> str:
 
 def _visible(match: re.Match[str]) -> str:
     number = ord(match[0])
-    return "\\r" if number == 0x0D else f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+    return _NAMES.get(number) or (f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}")
 
 
 def say(text: RenderableType = "", *, err: bool = False) -> None:
@@ -88,7 +95,7 @@ def table(
 ) -> Table:
     """A plain table. ``right`` names the columns of numbers. Where a terminal is too narrow the last column is folded,
     or cut without ``fold``. A column with nothing in it is left out."""
-    texts = [[cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row] for row in rows]
+    texts = [[one if isinstance(one, Text) else Text(_cell(one)) for one in row] for row in rows]
     shown = [n for n, name in enumerate(columns) if not texts or any(row[n].plain for row in texts)]
     made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold", show_header=any(columns))
     for number in shown:
@@ -106,7 +113,7 @@ def table(
 
 
 def _cell(value: Cell) -> str:
-    return "" if value is None else clean(str(value))
+    return "" if value is None else cell(str(value))
 
 
 def pairs(rows: Iterable[tuple[str, Cell]]) -> Table:
@@ -116,7 +123,7 @@ def pairs(rows: Iterable[tuple[str, Cell]]) -> Table:
     made.add_column(overflow="fold")
     for name, value in rows:
         if value is not None and value != "":
-            made.add_row(name, value if isinstance(value, Text) else Text(clean(str(value))))
+            made.add_row(name, value if isinstance(value, Text) else Text(_cell(value)))
     return made
 
 

@@ -48,6 +48,10 @@ class Supervisor:
         self._settings = settings
         self._sockets: list[socket.socket] = []
         self._bound = False
+        store = settings.store_path
+        places = [settings.socket_path.parent, *([] if store is None else [store.parent])]
+        self._made = [folder for folder in places if not os.path.lexists(folder)]
+        """Folders that are made by this run."""
         self._router: subprocess.Popen[bytes] | None = None
         self._web: Web | None = None
         self._stopping = False
@@ -57,34 +61,41 @@ class Supervisor:
     def run(self) -> int:
         """The whole life; the exit code."""
         setproctitle.setproctitle(f"{self._settings.prefix}-up")
-        self._open()
-        for number in PASSED:
-            signal.signal(number, self._pass_on)
-        if self._web is not None:
-            self._web.start()
-        crashes: list[float] = []
+        status: int | None = None
         try:
-            while True:
-                status = self._once()
-                if self._stopping or status in FINAL:
-                    return status if status >= 0 else 128 - status
-                if status == exits.AGAIN:
-                    self._reread()
-                    if self._web is not None:
-                        self._web.restart(self._settings)
-                else:
-                    now = time.monotonic()
-                    crashes = [at for at in crashes if at > now - CRASH_WINDOW] + [now]
-                    _say(f"the router ended with status {status}; starting it again")
-                    if len(crashes) > CRASHES_MAX:
-                        _say(f"{len(crashes)} crashes within {CRASH_WINDOW:.0f} s; giving up")
-                        return 1
-                    if not self._pause(0.1 * 2 ** len(crashes)):
-                        return exits.OK
+            self._open()
+            for number in PASSED:
+                signal.signal(number, self._pass_on)
+            if self._web is not None:
+                self._web.start()
+            status = self._live()
+            return status
         finally:
             self._close()
             if self._web is not None:
                 self._web.stop()
+            if status != exits.OK:
+                self._leave_no_folder()
+
+    def _live(self) -> int:
+        crashes: list[float] = []
+        while True:
+            status = self._once()
+            if self._stopping or status in FINAL:
+                return status if status >= 0 else 128 - status
+            if status == exits.AGAIN:
+                self._reread()
+                if self._web is not None:
+                    self._web.restart(self._settings)
+            else:
+                now = time.monotonic()
+                crashes = [at for at in crashes if at > now - CRASH_WINDOW] + [now]
+                _say(f"the router ended with status {status}; starting it again")
+                if len(crashes) > CRASHES_MAX:
+                    _say(f"{len(crashes)} crashes within {CRASH_WINDOW:.0f} s; giving up")
+                    return 1
+                if not self._pause(0.1 * 2 ** len(crashes)):
+                    return exits.OK
 
     def _open(self) -> None:
         inherited = endpoint.inherited(os.environ)
@@ -108,6 +119,8 @@ class Supervisor:
         # blocked until the router can hear them: it inherits the mask and lifts it when its handlers are in place
         signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)
         try:
+            if self._stopping:  # told so before there was a router to pass it on to
+                return exits.OK
             # a process group of its own: Ctrl-C comes to us alone, and is passed on once
             self._router = subprocess.Popen(
                 [sys.executable, "-P", "-m", "stoker.entry.router", *map(str, fds)], pass_fds=fds, env=environ,
@@ -154,6 +167,12 @@ class Supervisor:
         if self._bound:
             endpoint.remove(self._settings.socket_path)
             self._bound = False
+
+    def _leave_no_folder(self) -> None:
+        """What could not begin leaves no empty folder: it would make a project of the place it lies in."""
+        for folder in self._made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _say(text: str) -> None:

@@ -6,15 +6,19 @@ import re
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 _HIDDEN = re.compile(r"passw|secret|token", re.IGNORECASE)
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[\w.%-]*)(:[0-9]*)?")
+"""One of the hosts of an address, as far as it may be shown."""
 
 
 def without_password(url: str) -> str:
-    """The URL for people to read: without its password."""
+    """The URL for people to read: without its password. Of one that may have been cut at the wrong place, as by a
+    ``/`` in a password that should be ``%2F``, nothing is shown."""
     try:
         parts = urlsplit(url)
         query = [(name, "***" if _HIDDEN.search(name) else value) for name, value in parse_qsl(parts.query)]
-        if parts.fragment:
-            raise ValueError("a password with a '#' in it, perhaps")
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        if parts.fragment or not all(map(_HOST.fullmatch, hosts)) or "@" in parts.path + parts.query:
+            raise ValueError("a password with a '#', a '/' or a '?' in it, perhaps")
     except ValueError:
         return "postgresql://…"
     return joined(_user_and_host(parts), parts.path, urlencode(query, quote_via=quote, safe="/:,*"))

@@ -21,6 +21,7 @@ import msgspec
 from stoker.model import pool, quantities
 from stoker.model.command import NAME
 from stoker.model.errors import SettingsError
+from stoker.settings import files
 from stoker.settings.about import CHOICES, LEAST, SIZES, TIMES
 from stoker.settings.fields import (
     FILE,
@@ -43,7 +44,8 @@ from stoker.settings.fields import (
 def find_root(start: Path) -> Path:
     """The project that ``start`` lies in."""
     for folder in (start, *start.parents):
-        if (folder / FILE).is_file() or (folder / FOLDER).is_dir():
+        # whatever bears the name: what is no file is told, not passed over
+        if os.path.lexists(folder / FILE) or os.path.isdir(folder / FOLDER):
             return folder
     return start
 
@@ -112,7 +114,7 @@ def altered(settings: Settings, values: Mapping[str, Any], source: str) -> Setti
 
 def _found_products(root: Path) -> dict[str, dict[str, Any]]:
     """The project's ``products.json``, if it has one."""
-    path = next((root / name for name in PRODUCTS if (root / name).is_file()), None)
+    path = next((root / name for name in PRODUCTS if files.is_there(root / name)), None)
     return {} if path is None else _products_file(path)
 
 
@@ -131,26 +133,18 @@ def _products(before: dict[str, dict[str, Any]], value: Any, root: Path, source:
 
 def _products_file(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        return pool.read_json(path.read_text("utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not UTF-8 text") from None
-    except OSError as error:
-        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+        return pool.read_json(files.text(path), str(path))
     except ValueError as error:
         raise SettingsError(str(error)) from None
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not files.is_there(path):
         return {}
     try:
-        with path.open("rb") as file:
-            found = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return flat(tomllib.loads(files.text(path)))
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {error}") from None
-    except OSError as error:
-        raise SettingsError(f"cannot read {path}: {error.strerror}") from None
-    return flat(found)
 
 
 def flat(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from stoker.model.errors import RequestError
 from stoker.model.pool import RUNNING
 from stoker.model.stats import WorkerInfo
 from stoker.router.house import House
-from stoker.router.pools.record import NOTHING, pool_record
+from stoker.router.pools.record import NOTHING, pool_record, spec_record
 
 
 class SetPool(msgspec.Struct, forbid_unknown_fields=True):
@@ -53,7 +53,7 @@ def records(house: House, infos: Mapping[int | None, WorkerInfo] = NOTHING) -> l
     idle: dict[str, Any] = {"live": 0, "busy": 0, "waiting": 0, "replaced": 0, "broken": None, "processes": []}
     found = []
     for product, spec in sorted(house.pool.lanes.pools.items()):
-        plain = {**msgspec.to_builtins(spec), **idle, "why": None if spec.enabled else "disabled"}
+        plain = {**spec_record(spec), **idle, "why": None if spec.enabled else "disabled"}
         found.append({**shown.get(product, plain), "consumers": house.pool.consumers.by_product[product]})
     shared = [pool_record(residents, infos) for residents in house.pool.pools if not residents.spec.product]
     return [*found, *({**record, "consumers": 0} for record in shared)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from stoker.model.pool import OPTIONS, PoolSpec
 from stoker.model.stats import WorkerInfo
 from stoker.router.pools.resident import Resident
 from stoker.router.pools.residents import Residents
@@ -16,10 +17,15 @@ from stoker.router.pools.residents import Residents
 NOTHING: Mapping[int | None, WorkerInfo] = types.MappingProxyType({})
 
 
+def spec_record(spec: PoolSpec) -> dict[str, Any]:
+    """A pool's product and its options, and nothing that is only ours."""
+    return {name: value for name, value in msgspec.to_builtins(spec).items() if name == "product" or name in OPTIONS}
+
+
 def pool_record(pool: Residents, infos: Mapping[int | None, WorkerInfo] = NOTHING) -> dict[str, Any]:
     """A pool: its limits, and how it is now; of its workers also what was measured, by their pids."""
     return {
-        **msgspec.to_builtins(pool.spec),
+        **spec_record(pool.spec),
         "slots": pool.slots,
         "live": len(pool.live),
         "busy": sum(worker.active for worker in pool.workers),

@@ -11,7 +11,7 @@ from stoker.model.errors import StoreReadOnly
 from stoker.model.quantities import show_size
 from stoker.store import statements
 from stoker.store.base import Look
-from stoker.store.sqlite.connection import Connection
+from stoker.store.sqlite.connection import Connection, translated
 
 
 def look(path: Path) -> Look | None:
@@ -30,6 +30,16 @@ def look(path: Path) -> Look | None:
         raise StoreReadOnly(f"{path} or its folder cannot be written by this user")
     about = f"{path}, {show_size(path.stat().st_size)}, SQLite {apsw.sqlite_lib_version()}"
     return Look(int(str(row[0])), len(statements.migrations("sqlite")), about)
+
+
+def has_jobs(path: Path) -> bool:
+    """Whether a job is kept there. Raises StoreError."""
+    connection = Connection(path, writing=False)
+    try:
+        with translated(path):
+            return connection.all("has_jobs") == [(1,)]
+    finally:
+        connection.close()
 
 
 def plan(path: Path) -> list[str]:

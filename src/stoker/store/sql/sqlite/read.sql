@@ -68,3 +68,7 @@ SELECT command, count(*),
        avg(CASE WHEN state = 'completed' THEN finished - created END),
        avg(CASE WHEN state = 'completed' THEN finished - started END)
 FROM jobs WHERE finished IS NOT NULL GROUP BY command ORDER BY command;
+
+-- name: has_jobs
+-- Whether any is kept.
+SELECT EXISTS (SELECT 1 FROM jobs);
