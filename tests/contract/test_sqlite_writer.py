@@ -255,7 +255,8 @@ PLANS = {
     "forget_spent": "spent_until (until<?)",
 }
 LISTS = {
-    "jobs", "count_ended", "command_stats", "delete_old_events", "pauses", "cordons", "has_jobs", "nodes", "forget_nodes", "dump",
+    "jobs", "count_ended", "command_stats", "delete_old_events", "pauses", "cordons", "has_jobs", "nodes",
+    "forget_nodes", "dump",
 }  # fmt: skip
 """Statements that read many rows because many are asked for."""
 
