@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import threading
@@ -59,6 +60,16 @@ def gated(gate: str) -> int:
 def gated_again(gate: str, ctx: Context) -> list[int]:
     hold(gate)
     return [ctx.attempt, os.getpid()]
+
+
+@images.command
+def busy_in_c(gate: str, seconds: float) -> None:
+    """With the interpreter's lock held: PyDLL does not let go of it."""
+    append(f"{gate}.here", str(os.getpid()))
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+
+
+one.command(name="busy_in_c")(busy_in_c.handler)
 
 
 @images.command

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,47 @@ def test_fast_jobs_do_not_wait_behind_a_slow_one(daemon: Daemon) -> None:
     assert {(record.status, record.attempt) for record in records} == {("completed", 1)}
     daemon.open_gate("slow")
     assert [job.wait(20).attempt for job in slow] == [1, 1]
+
+
+@pytest.fixture
+def together(daemon: Daemon) -> Iterator[Callable[[str], AbstractContextManager[None]]]:
+    """Jobs of a product that are claimed together, and ended by force when the test is over."""
+
+    @contextmanager
+    def paused(product: str) -> Iterator[None]:
+        daemon.client.ask("pause", name=product)
+        yield
+        daemon.client.ask("resume", name=product)
+
+    yield paused
+    for job in daemon.client.jobs(status="running"):
+        daemon.client.job(job.id).cancel()
+    until(lambda: not daemon.client.jobs(status="running"))
+
+
+def test_nobody_waits_behind_a_job_that_is_busy_in_c(
+    daemon: Daemon, together: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    """Its worker hears nothing until it is back in Python; what was sent ahead to it is done by the others."""
+    daemon.client.submit_many("images.nap", [{"seconds": 0} for _ in range(300)])[-1].result(20)
+    with together("images"):
+        busy = daemon.client.submit("images.busy_in_c", {"gate": "in_c", "seconds": 60})
+        others = daemon.client.submit_many("images.nap", [{"seconds": 0} for _ in range(300)])
+    daemon.wait_here("in_c")
+    assert {job.wait(20).attempt for job in others} == {1}
+    assert busy.record().status == "running"
+
+
+def test_the_end_of_a_fast_job_is_told_before_a_long_one_begins(
+    daemon: Daemon, together: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    daemon.client.submit_many("one.add", [{"left": 1} for _ in range(300)])[-1].result(20)
+    with together("one"):
+        fast = daemon.client.submit("one.add", {"left": 1})
+        busy = daemon.client.submit("one.busy_in_c", {"gate": "after", "seconds": 60})
+    daemon.wait_here("after")
+    assert fast.result(10) == 2
+    assert busy.record().status == "running"
 
 
 def test_a_job_that_was_sent_ahead_is_asked_back_from_behind_one_that_waits_for_it(daemon: Daemon) -> None:

@@ -2,6 +2,15 @@
 
 A worker tells the ends of fast jobs several at a time. When it is killed, the page still says which run it was at, so
 the router knows which of its jobs had begun and which had not.
+
+And the other way round: what waits in a worker that is busy in C, and hears nothing, is taken back through the page.
+
+    worker   says which run it begins, then looks whether that is taken back
+    router   says what is taken back, waits :data:`SEEN_AFTER`, then looks which run the worker is at
+
+Whatever the worker began without seeing the word, the router sees by then; what it has not begun by then, it never
+will. The wait takes the place of a memory fence, which Python has not: a store is seen by other processors within
+microseconds.
 """
 
 from __future__ import annotations
@@ -11,7 +20,9 @@ import os
 import tempfile
 
 SIZE = mmap.PAGESIZE
-RUN, DONE = 0, 1
+RUN, DONE, KEPT, TAKEN_BACK = range(4)
+SEEN_AFTER = 0.01
+"""Seconds after which the other side has surely seen what was written."""
 
 
 class Page:
@@ -35,6 +46,15 @@ class Page:
 
     def end(self) -> None:
         self._cells[DONE] += 1
+
+    def take_back(self, kept: int, last: int) -> None:
+        """Of all that was assigned up to the ``last``, counted from 1, only the run ``kept`` may begin."""
+        self._cells[KEPT] = kept
+        self._cells[TAKEN_BACK] = last
+
+    def is_taken_back(self, number: int, run: int) -> bool:
+        """Whether a run, the ``number``-th that was assigned, must not begin."""
+        return number <= self._cells[TAKEN_BACK] and run != self._cells[KEPT]
 
     def close(self) -> None:
         self._cells.release()

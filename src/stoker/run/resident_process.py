@@ -6,7 +6,7 @@
 
 The router sends a few jobs ahead when they are fast, so that the pipe is never empty, and their ends go back several in
 one write. An interrupt is announced by a signal and raised into the handler right there, as in a consumer; one for a
-job that has not begun takes it out of the queue.
+job that has not begun takes it out of the queue. What waits behind a long job the router takes back through the page.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class QueueLine(SoloLine):
         super().__init__(channel)
         self._page = page
         self._came = came
-        self._queue: deque[Assign] = deque()
+        self._queue: deque[tuple[int, Assign]] = deque()
+        """Jobs that wait, each with its place in the order of all that came."""
+        self._assigned = 0
         self._ended: list[Ended] = []
         self._hold_until = 0.0
         self._asking = False
@@ -54,28 +56,37 @@ class QueueLine(SoloLine):
         """The next job to work on; waits for it. None when there will be none."""
         self._busy += 1
         try:
-            if self._ended and (len(self._ended) >= HELD_MAX or time.monotonic() >= self._hold_until):
-                self._tell()
-            if not self._queue:
-                for frame in self._channel.waiting():
-                    self._note(frame)
-            while not self._queue:
-                self._tell()
-                begun = time.monotonic()
-                first = self._channel.receive()
-                self.waiting.seconds += time.monotonic() - begun
-                if first is None:
+            while True:
+                if self._ended and (len(self._ended) >= HELD_MAX or time.monotonic() >= self._hold_until):
+                    self._tell()
+                if not self._queue and not self._fill():
                     return None
-                self._note(first)
-            return self._queue.popleft()
+                number, assign = self._queue.popleft()
+                self._page.begin(assign.run)
+                if not self._page.is_taken_back(number, assign.run):
+                    return assign
+                self._end_unbegun(assign.run)
         finally:
             self._busy -= 1
+
+    def _fill(self) -> bool:
+        """Have a job in the queue; False when there will be none."""
+        for frame in self._channel.waiting():
+            self._note(frame)
+        while not self._queue:
+            self._tell()
+            begun = time.monotonic()
+            first = self._channel.receive()
+            self.waiting.seconds += time.monotonic() - begun
+            if first is None:
+                return False
+            self._note(first)
+        return True
 
     def begin(self, run: int) -> None:
         """What comes for this run from now on is kept for its handler."""
         self._pending = None
         self._run = run
-        self._page.begin(run)
 
     def send(self, frame: Any) -> None:
         self.tell()
@@ -117,7 +128,8 @@ class QueueLine(SoloLine):
 
     def _note(self, frame: Any) -> None:
         if isinstance(frame, Assign):
-            self._queue.append(frame)
+            self._assigned += 1
+            self._queue.append((self._assigned, frame))
             self._came()
         elif isinstance(frame, Interrupt) and (frame.run != self._run or frame.kind == RECALL):
             self._give_back(frame.run)
@@ -129,12 +141,15 @@ class QueueLine(SoloLine):
 
     def _give_back(self, run: int) -> None:
         """Somebody does not want a run any more, or knows a better place for it; here it has not begun."""
-        found = next((one for one in self._queue if one.run == run), None)
+        found = next((one for one in self._queue if one[1].run == run), None)
         if found is not None:
             self._queue.remove(found)
-            self.end(Ended(run, Returned("it was asked back before it began", begun=False), time.time()))
+            self._end_unbegun(run)
             if self._asking:
                 self._tell()  # what the handler waits for may be that very job
+
+    def _end_unbegun(self, run: int) -> None:
+        self.end(Ended(run, Returned("it was asked back before it began", begun=False), time.time()))
 
 
 class ProcessResident:
@@ -146,6 +161,8 @@ class ProcessResident:
         self._warmth = warmth
         self._result_max = result_max
         self.line = QueueLine(channel, page, watched.came)
+        self._brief: dict[str, bool] = {}
+        """Whether a command was done within the time that ends are held back, the last time."""
         self._poked = self.line.poked
         process.on_signal(POKE, self._poked)
 
@@ -166,6 +183,8 @@ class ProcessResident:
             self.line.enter()
 
         self.line.begin(assign.run)
+        if not self._brief.get(assign.command):
+            self.line.tell()  # the ends of those before do not wait for a long one, which may hear nothing
         try:
             execute(run, self._watched.current, limit)
             self.line.in_handler = False
@@ -179,7 +198,9 @@ class ProcessResident:
         if process.signal_handler(POKE) is not self._poked:
             process.on_signal(POKE, self._poked)  # the handler has put its own there
         self._page.end()
-        self.line.end(run.ended)
+        ended = run.ended
+        self._brief[assign.command] = ended.seconds is not None and ended.seconds < HOLD
+        self.line.end(ended)
         if assign.buffers:
             self.line.tell()  # before their memory goes with the run: of large ones that takes milliseconds
 

@@ -1,7 +1,8 @@
 """One resident: its turns, its age, and what is known of it when it dies.
 
 In the kind ``process`` jobs wait in the worker for their turn. Only the first has begun: its time runs, and it may be
-killed for. Those behind it are asked back when they are not wanted any more, and given back uncounted when it dies.
+killed for. Those behind it are asked back when they are not wanted any more, taken back when it takes long, and given
+back uncounted when it dies.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from stoker.router.jobs.attempt import Attempt, End
 from stoker.router.pools.workers import Worker
 from stoker.router.pools.zygotes import Zygote
 from stoker.run import process
-from stoker.run.page import Page, new_file
+from stoker.run.page import SEEN_AFTER, Page, new_file
 from stoker.run.resident_process import RECALL
-from stoker.wire.frames import Fork, Inspect, Interrupt, Ready, Vitals
+from stoker.wire.frames import Ended, Fork, Inspect, Interrupt, Ready, Vitals
 
 AHEAD_SECONDS = 0.05
 """So much work may wait in a worker for its turn."""
@@ -28,11 +29,14 @@ AHEAD_MAX = 1000
 second, and 23 with 256)."""
 QUIET = 0.05
 """Seconds of silence after which a worker with several jobs is looked at."""
+STALLED = 2
+"""Such looks in a row at which nothing has ended, after which what waits is taken back."""
 SILENT_AFTER = 3.0
 """Seconds without an answer after which that is told."""
 RELEASE_WITHIN = 10.0
 """Seconds that a worker has to end when it is let go."""
 NOT_BEGUN = Returned("its worker ended before it began", begun=False)
+TAKEN_BACK = Returned("it was taken back from behind a job that takes long", begun=False)
 
 
 class Turn:
@@ -108,6 +112,8 @@ class Resident(Worker):
         self.born_at = self.idle_since = self._loop.time()
         self._seconds: float | None = None
         self._mark = (0.0, 0)
+        self._sent = 0
+        """Jobs that were sent to it, those that came back among them."""
         self._head_since = 0.0
         self._quiet: asyncio.TimerHandle | None = None
         self._stalled = False
@@ -156,6 +162,7 @@ class Resident(Worker):
         """Give it these, in order."""
         self.used = True
         self.taken += len(attempts)
+        self._sent += len(attempts)
         head = None if self.attempts else attempts[0]
         self.attempts.update((attempt.run, attempt) for attempt in attempts)
         if len(attempts) == 1:
@@ -294,22 +301,25 @@ class Resident(Worker):
             self._on_frames(frames)
 
     def _look(self, done: int, silent: int) -> None:
-        """It has several jobs. Have it tell the ends it holds back; where the first takes long, ask the others back, so
-        that they do not wait for it while somebody else is free."""
+        """It has several jobs. Have it tell the ends it holds back; where one takes long, take the others back, so that
+        they do not wait for it while somebody else is free. It may be busy in C, and hear nothing: see
+        :mod:`stoker.run.page`."""
         self._quiet = None
         if self.dead or len(self.attempts) < 2:
             return
         silent = silent + 1 if self.done == done else 0
-        runs = list(self.attempts)
-        if silent and self._page.run in runs[1:]:
+        runs, at = list(self.attempts), self._page.run
+        if silent and at in runs[1:]:
             self.nudge()
-        elif silent == 2:
+        if silent == STALLED:
             self._stalled = True
-            for attempt in self.attempts.values():
-                if isinstance(attempt.place, Turn):
-                    self._link.send(attempt.place.interrupt)
-            self.nudge()
-        self._quiet = self._loop.call_later(QUIET, self._look, self.done, silent)
+            self._page.take_back(runs[0], self._sent)
+        self._quiet = self._loop.call_later(SEEN_AFTER if silent == STALLED else QUIET, self._look, self.done, silent)
+        if silent > STALLED:
+            # of those behind the run that it is at; it says so, too, when it comes to them, and is not heard then
+            ended = [Ended(run, TAKEN_BACK, self._wall()) for run in runs[runs.index(at) + 1 if at in runs else 1 :]]
+            if ended:
+                self._on_frames(ended)
 
     def _insist(self) -> None:
         if not self.dead:
