@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,13 @@ for number, normal in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQ
         signal.signal(number, normal)
 
 Fresh = Callable[..., Server]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """CPython 3.11 may fail to parse a source (SystemError: AST constructor recursion depth mismatch), which pytest does
+    to show a failure; it ends the whole run, and takes every report with it. Native tracebacks need no parsing."""
+    if sys.version_info < (3, 12) and config.option.tbstyle == "auto":
+        config.option.tbstyle = "native"
 
 
 @pytest.fixture(scope="session")

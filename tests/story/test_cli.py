@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.daemon import Daemon, until
+from tests.daemon import Daemon, process, until
 from tests.terminal import STOKER, Terminal, answer, typed
 
 COLOUR = re.compile(r"\x1b\[(\d+;)*[39][0-7]m")
@@ -109,6 +111,21 @@ def test_ctrl_c_cancels_the_job(daemon: Daemon) -> None:
     (job,) = daemon.client.jobs(limit=1)
     assert (job.name, job.status) == ("shell.wait", "cancelled")
     assert job.error == "Cancelled: interrupted at the command line"
+
+
+def test_ctrl_c_cancels_a_job_whose_submission_was_not_answered_yet() -> None:
+    """The job is stored, and may run, before its client hears of it."""
+    with Daemon("shell", failpoints=["after-submit:stop"]) as daemon:
+        router = daemon.router
+        daemon.arm("after-submit")
+        with Terminal(daemon, "call", "wait", "gate=never") as terminal:
+            until(lambda: (found := process(router)) is not None and found.state == "T")
+            terminal.interrupt()
+            terminal.wait_for("cancelling it")
+            os.kill(router, signal.SIGCONT)
+            assert terminal.end() == 130
+        (job,) = daemon.client.jobs(limit=1)
+        assert (job.status, job.error) == ("cancelled", "Cancelled: interrupted at the command line")
 
 
 def test_a_command_that_nobody_waits_for_answers_with_its_id(daemon: Daemon) -> None:

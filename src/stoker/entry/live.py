@@ -191,11 +191,12 @@ def call(line: Session, request: Request, *, quiet: bool) -> JobRecord:
 
 async def _call(line: Session, request: Request, view: View) -> JobRecord:
     async with AsyncClient(line.address, settings=line.settings()) as client:
-        handle = await client.submit_request(request.command, request)
+        submitting = asyncio.create_task(client.submit_request(request.command, request))
         try:
-            return await watch(client, handle, view)
+            return await watch(client, await asyncio.shield(submitting), view)
         except asyncio.CancelledError:
             view.waits("cancelling it")
+            handle = await submitting  # the job may run before its submission is answered
             await handle.cancel("interrupted at the command line")
             await handle.wait()
             raise
