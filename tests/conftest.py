@@ -23,8 +23,8 @@ Fresh = Callable[..., Server]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """CPython 3.11 may fail to parse a source (SystemError: AST constructor recursion depth mismatch), which pytest does
-    to show a failure; it ends the whole run, and takes every report with it. Native tracebacks need no parsing."""
+    """Native tracebacks on 3.11, which may fail to parse a source (SystemError: AST constructor recursion depth mismatch):
+    pytest parses them to show a failure, dies of it, and takes every report of the run with it."""
     if sys.version_info < (3, 12) and config.option.tbstyle == "auto":
         config.option.tbstyle = "native"
 

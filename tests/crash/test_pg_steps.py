@@ -13,11 +13,11 @@ import pytest
 
 from stoker.model.errors import DaemonError
 from tests.crash.test_steps import STEPS
-from tests.daemon import Daemon, alive, until
+from tests.daemon import LOADED, Daemon, alive, until
 from tests.fleet import Fleet, started
 
 LEASE = 2.0
-TAKEOVER = LEASE + 2.0
+TAKEOVER = LEASE + LOADED
 
 
 def two(fleet: Fleet, step: str) -> tuple[Daemon, Daemon]:

@@ -12,7 +12,7 @@ import pytest
 from stoker.model.errors import DaemonError
 from tests import ledger
 from tests.crash.conftest import Make
-from tests.daemon import alive, process, until
+from tests.daemon import LOADED, alive, process, until
 
 STEPS = ("after-submit", "before-claim", "after-claim", "before-settle", "after-settle", "before-reap")
 
@@ -95,7 +95,7 @@ def test_the_consumer_dies_in_the_job(make: Make) -> None:
     job = daemon.client.submit("led.work", {"gate": "dies"})
     (pid,) = daemon.wait_here("dies")
     os.kill(pid, signal.SIGKILL)
-    until(lambda: job.record().ended, 1.0, "noticed within a second")
+    until(lambda: job.record().ended, 1.0 + LOADED, "noticed")
     assert job.record().error == "Killed: signal 9 (SIGKILL); perhaps the machine ran out of memory"
     ledger.check(daemon.folder, daemon.store, [job.id], faults=0, expect="failed")
 
@@ -148,7 +148,7 @@ def test_the_zygote_dies(make: Make) -> None:
     pids = daemon.wait_here("zygote", 4)
     router, zygote = daemon.router, daemon.zygote
     os.kill(zygote, signal.SIGKILL)
-    until(lambda: daemon.pids("zygote") and daemon.zygote != zygote, 2.0)
+    until(lambda: daemon.pids("zygote") and daemon.zygote != zygote, 1.0 + LOADED)
     until(lambda: not any(alive(pid) for pid in pids), what="no job outlives its zygote")
     daemon.open_gate("zygote")
     for id in ids:
@@ -181,7 +181,7 @@ def test_no_job_outlives_its_router(make: Make) -> None:
     (pid,) = daemon.wait_here("line")
     zygote = daemon.zygote
     os.kill(daemon.router, signal.SIGKILL)
-    until(lambda: not alive(zygote) and not alive(pid), 2.0, "both are gone")
+    until(lambda: not alive(zygote) and not alive(pid), what="both are gone")
 
 
 def test_a_daemon_that_crashes_all_the_time_gives_up(make: Make) -> None:

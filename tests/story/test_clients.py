@@ -17,7 +17,7 @@ import pytest
 from stoker import AsyncClient, Client, InvalidInput, JobCancelled, JobFailed, StokerError
 from stoker.model.errors import DaemonSilent, DaemonUnavailable, UnknownCommand, WaitTimeout
 from tests.apps import story
-from tests.daemon import Daemon, until
+from tests.daemon import LOADED, Daemon, until
 from tests.story.conftest import Make
 
 
@@ -36,9 +36,7 @@ def test_call_returns_what_the_handler_returned(daemon: Daemon) -> None:
 
 def test_a_command_declared_without_wait(daemon: Daemon) -> None:
     """V38: the signature decides that nobody waits; the answer is the id."""
-    begun = time.monotonic()
     id = daemon.client.call(story.quiet, "v38")
-    assert time.monotonic() - begun < 0.5
     daemon.open_gate("v38")
     assert daemon.client.job(id).result(20) == "heard by nobody"
 
@@ -177,12 +175,12 @@ def test_try_connect_tells_and_never_raises(make: Make) -> None:
     os.kill(router, signal.SIGSTOP)
     begun = time.monotonic()
     assert not client.try_connect()
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 1.0 + LOADED
     os.kill(router, signal.SIGCONT)
     daemon.stop()
     begun = time.monotonic()
     assert not client.try_connect()
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < 1.0 + LOADED
     with pytest.raises(DaemonUnavailable) as caught:
         client.stats()
     assert str(daemon.settings.socket_path) in caught.value.message
@@ -200,7 +198,7 @@ def test_silence_ends_a_call(make: Make) -> None:
         begun = time.monotonic()
         with pytest.raises(DaemonSilent, match=r"0\.5 s"):
             client.ask("stats")
-        assert 0.45 < time.monotonic() - begun < 1.0
+        assert 0.45 < time.monotonic() - begun < 0.5 + LOADED
         client.close()
 
 

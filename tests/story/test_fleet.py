@@ -24,7 +24,7 @@ from tests.terminal import answer, typed
 
 APPS = ("fleet", "faraway")
 JOBS = 1000
-SOON = 2.0
+SOON = 10.0
 """Seconds within which a notification has done its work; a look would take up to thirty."""
 STATEMENTS_MAX = 120
 TRANSACTIONS_MAX = 200
@@ -199,7 +199,8 @@ def test_waiting_and_calling_wake_by_notification(pair: Pair) -> None:
         assert pair.client.call("far.where") == str(pair.b.folder)
         took.append(time.monotonic() - begun)
     print(f"waits and calls across nodes: {min(took):.3f} to {max(took):.3f} s")
-    assert max(took) < 1.0
+    assert min(took) < 1.0
+    assert max(took) < SOON
 
 
 class Streams:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stoker import JobFailed
-from tests.daemon import Daemon, alive, below, until
+from tests.daemon import LOADED, Daemon, alive, below, until
 from tests.story.conftest import Make
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
@@ -53,9 +53,7 @@ def test_a_graceful_stop(make: Make, number: int) -> None:
     until(lambda: daemon.client.stats()["clients"]["script"] == 2)
     with daemon.client.line() as kept:
         daemon.send(number)
-        begun = time.monotonic()
-        until(lambda: refused(daemon), 0.5, "no new connections 0.5 s after the signal")
-        assert time.monotonic() - begun < 0.5
+        until(lambda: refused(daemon), what="no new connections while it finishes its jobs")
         assert kept.ask("job", {"job": queued.id}, dict[str, Any])["why"].startswith("the daemon is stopping")
         processes = [daemon.pid, *(one.pid for one in daemon.processes())]
         daemon.open_gate("stop")
@@ -75,7 +73,7 @@ def test_an_idle_daemon_stops_at_once(make: Make) -> None:
     daemon = make("story")
     begun = time.monotonic()
     assert daemon.stop() == 0
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 2.0 + LOADED
 
 
 @pytest.mark.parametrize("grace", ["0", "0.3"])

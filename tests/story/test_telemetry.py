@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from stoker.model.errors import RequestError
-from tests.daemon import Daemon, until
+from tests.daemon import LOADED, Daemon, until
 from tests.fleet import Fleet
 from tests.raw import RawClient
 from tests.story.conftest import Make
@@ -231,16 +231,15 @@ def test_waits_and_runs_are_told_by_command(make: Make) -> None:
     daemon = make("telemetry", environ={"STOKER_STATS_EVERY": "0.2"}, consumers_max=1)
     done = [daemon.client.submit("plain.takes", seconds=0.1) for _ in range(3)]
     failed = [daemon.client.submit("plain.fails") for _ in range(2)]
-    later = daemon.client.submit("plain.takes", {"seconds": 0.1}, delay=1.5)
+    later = daemon.client.submit("plain.takes", {"seconds": 0.1}, delay=4.0)
     assert {job.wait(30).status for job in [*done, later]} == {"completed"}
     assert {job.wait(30).status for job in failed} == {"failed"}
     rows = {row["command"]: row for row in daemon.client.ask("command_stats")}
     takes, fails = rows["plain.takes"], rows["plain.fails"]
     assert takes["runs"]["count"] == takes["waits"]["count"] == 4
-    assert takes["runs"]["p50"] == pytest.approx(0.1, rel=0.5)
-    assert takes["runs"]["p99"] < 1.0
+    assert 0.05 <= takes["runs"]["p50"] < 0.1 + LOADED
     assert takes["waits"]["p99"] >= 0.15, "the third waited for two others"
-    assert takes["waits"]["p99"] < 1.4, "the delay that was asked for is no wait"
+    assert takes["waits"]["p99"] < 4.0, "the delay that was asked for is no wait"
     assert (fails["runs"]["count"], fails["failed"]) == (2, 2)
 
     def kept() -> list[dict[str, Any]]:

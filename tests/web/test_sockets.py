@@ -119,7 +119,7 @@ def test_a_socket_that_closes_is_out_of_the_tree(site: Site) -> None:
     before = site.tabs()
     with opened(site, "instance=gone&topics=audience", "closer"):
         until(lambda: site.tabs() == before + 1)
-    until(lambda: site.tabs() == before, 3.0)
+    until(lambda: site.tabs() == before)
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def reader(path: Path) -> Iterator[Reader]:
 
 def test_what_is_written_is_read_at_once(writer: Writer, reader: Reader, path: Path) -> None:
     writer.tell('{"images": 2}')
-    until(lambda: reader.workers("images") == 2, 2.0)
+    until(lambda: reader.workers("images") == 2)
     assert (reader.workers("images"), reader.workers("other")) == (2, 0)
     for count in range(50):
         writer.tell(f'{{"images": {count}, "other": 1}}')
@@ -87,14 +87,14 @@ def test_nobody_is_there_without_a_writer(reader: Reader, path: Path) -> None:
 
 def test_a_writer_that_was_killed_is_missed_within_a_second(writer: Writer, reader: Reader, path: Path) -> None:
     writer.tell('{"images": 2}')
-    until(lambda: reader.workers("images") == 2, 2.0)
+    until(lambda: reader.workers("images") == 2)
     writer.process.kill()
     writer.process.wait()
-    until(lambda: reader.workers("images") == 0, 1.0)
+    until(lambda: reader.workers("images") == 0)
     assert path.exists()
     again = Writer(path)
     again.tell('{"images": 3}')
-    until(lambda: reader.workers("images") == 3, 2.0)
+    until(lambda: reader.workers("images") == 3)
     again.tell("close")
     assert reader.workers("images") == 0
     assert not path.exists()
@@ -103,7 +103,7 @@ def test_a_writer_that_was_killed_is_missed_within_a_second(writer: Writer, read
 
 def test_more_products_than_there_is_room_for_are_none(writer: Writer, reader: Reader) -> None:
     writer.tell('{"images": 1}')
-    until(lambda: reader.workers("images") == 1, 2.0)
+    until(lambda: reader.workers("images") == 1)
     many = ", ".join(f'"product-number-{number}": 1' for number in range(10_000))
     writer.tell(f"{{{many}}}")
     assert reader.workers("product-number-1") == 0
@@ -111,11 +111,11 @@ def test_more_products_than_there_is_room_for_are_none(writer: Writer, reader: R
 
 def test_one_look_costs_next_to_nothing(writer: Writer, reader: Reader) -> None:
     writer.tell('{"images": 1}')
-    until(lambda: reader.workers("images") == 1, 2.0)
-    begun = time.perf_counter()
+    until(lambda: reader.workers("images") == 1)
+    begun = time.thread_time()
     for _ in range(100_000):
         reader.workers("images")
-    assert time.perf_counter() - begun < 0.5
+    assert time.thread_time() - begun < 0.5
 
 
 def test_descriptors_are_given_back(path: Path) -> None:
