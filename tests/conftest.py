@@ -23,7 +23,7 @@ Fresh = Callable[..., Server]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Native tracebacks on 3.11, which may fail to parse a source (SystemError: AST constructor recursion depth mismatch):
+    """Native tracebacks on 3.11, which may fail to parse a source (AST constructor recursion depth mismatch):
     pytest parses them to show a failure, dies of it, and takes every report of the run with it."""
     if sys.version_info < (3, 12) and config.option.tbstyle == "auto":
         config.option.tbstyle = "native"
