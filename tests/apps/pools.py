@@ -96,6 +96,13 @@ def add(left: int, right: int = 1) -> int:
 
 
 @one.command
+def recites(pieces: int, ctx: Context) -> int:
+    for _ in range(pieces):
+        ctx.emit("piece", "x" * 60_000)
+    return pieces
+
+
+@one.command
 def where() -> int:
     return os.getpid()
 

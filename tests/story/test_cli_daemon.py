@@ -111,6 +111,10 @@ def test_check_explains_every_setting(daemon: Daemon) -> None:
     assert all(one["about"] for one in found["settings"])
     levels = {one["what"]: one["level"] for one in found["findings"]}
     assert levels == {"application": "note", "store": "ok", "socket": "ok", "processes": levels["processes"]}
+    given = answer(daemon, "check", "shell", "--store", "elsewhere.db", "--json")
+    assert "shell.convertPdf" in given["commands"]
+    store = next(one for one in given["settings"] if one["name"] == "store")
+    assert (store["value"], store["source"]) == (f"sqlite:///{daemon.file('elsewhere.db')}", "command line")
     text = typed(daemon, "check", STOKER_APP="shell", STOKER_TOKEN="hush").stdout
     assert "shell.convertPdf" in text
     assert "hush" not in text

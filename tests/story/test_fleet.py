@@ -130,7 +130,9 @@ def test_a_node_is_cordoned_and_drained_from_another_one(pair: Pair) -> None:
     assert (node["name"], node["cordoned"]) == ("b", True)
     until(lambda: pair.b.client.stats()["cordoned"], SOON)
     waiting = pair.client.submit("far.where")
-    assert running.status() == "running"
+    says = "needs a node with the label gpu: b is cordoned; `stoker nodes uncordon b` lets it work"
+    assert (running.status(), waiting.record().why) == ("running", says)
+    assert pair.b.client.job(waiting.id).record().why == "this node is cordoned; `stoker nodes uncordon b` lets it work"
     pair.b.open_gate("drained")
     drained = answer(pair.a, "nodes", "drain", "b", "--json")
     assert (drained[-1]["running"], running.status()) == (0, "completed")

@@ -349,6 +349,15 @@ def test_a_job_that_waits_in_a_worker_is_cancelled_alone(daemon: Daemon) -> None
     assert [others[0].result(20), others[2].result(20)] == [1, 3]
 
 
+def test_a_worker_is_heard_again_after_a_job_that_said_too_much(daemon: Daemon) -> None:
+    """A job that says more than a megabyte at once is not read from until that is written. When it ended with its last
+    word, its worker was never read from again, and whatever ran there next hung."""
+    pieces = (1 << 20) // 60_000 + 1
+    for number in range(60):
+        assert daemon.client.call("one.recites", pieces=pieces + number % 3) >= pieces
+    assert daemon.client.call("one.where") in pids(daemon, "one")
+
+
 # ── recycling ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -7,7 +7,7 @@ import resource
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -54,12 +54,13 @@ class Findings(msgspec.Struct):
         return next((one.code for one in self.findings if one.level == "wrong"), exits.OK)
 
 
-def run(line: Session) -> Findings:
-    """Look at everything. Raises SettingsError when the settings themselves cannot be read."""
-    settings = line.settings(products=True)
+def run(line: Session, **flags: Any) -> Findings:
+    """Look at everything, with the flags that ``up`` would be given. Raises SettingsError when the settings themselves
+    cannot be read."""
+    settings = line.settings(products=True, **flags)
     commands, application = _application(settings)
     return Findings(
-        [*settings_module.listed(settings, _source(settings, line))],
+        [*settings_module.listed(settings, _source(settings, {"root": line.root, "socket": line.socket, **flags}))],
         [
             application,
             *_products(settings, commands),
@@ -100,9 +101,9 @@ def _shown(name: str, value: Any) -> str:
     return str(value)
 
 
-def _source(settings: Settings, line: Session) -> Callable[[str], str]:
-    """The same, and the flags before a command."""
-    given, origin = {"root": line.root, "socket": line.socket}, settings_module.origin(settings)
+def _source(settings: Settings, given: Mapping[str, Any]) -> Callable[[str], str]:
+    """The same, and the flags of the command line."""
+    origin = settings_module.origin(settings)
     return lambda name: "command line" if given.get(name) is not None else origin(name)
 
 

@@ -20,6 +20,7 @@ from stoker.model.errors import AppError
 from stoker.schedule import files
 from stoker.settings import WEB_LISTEN, Settings, with_values
 
+App = Annotated[list[str] | None, typer.Argument(metavar="APP", help="What to run: module or module:attribute.")]
 Modules = Annotated[
     list[str] | None,
     typer.Option("--import-modules", metavar="MODULES", help="The same as APP; with commas, or several times."),
@@ -48,9 +49,7 @@ Root = Annotated[str | None, typer.Option(metavar="FOLDER", help="The project's 
 
 def up(
     ctx: typer.Context,
-    app: Annotated[
-        list[str] | None, typer.Argument(metavar="APP", help="What to run: module or module:attribute.")
-    ] = None,
+    app: App = None,
     modules: Modules = None,
     store: Store = None,
     socket: Socket = None,
@@ -126,7 +125,7 @@ def worker(
     become_daemon(settings)
 
 
-def check(ctx: typer.Context, json: Json = False) -> None:
+def check(ctx: typer.Context, app: App = None, store: Store = None, root: Root = None, json: Json = False) -> None:
     """Explain every setting, and tell what is wrong before anything is started.
 
     The application is imported in a process of its own, the store is only looked at. The exit code is that of the
@@ -134,7 +133,7 @@ def check(ctx: typer.Context, json: Json = False) -> None:
     """
     from stoker.entry import check as checking
 
-    findings = checking.run(session.of(ctx))
+    findings = checking.run(session.of(ctx), app=_targets(app, None), store=store, root=root)
     if json:
         show.data(findings)
     else:

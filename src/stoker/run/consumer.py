@@ -104,7 +104,7 @@ class SoloLine:
                 self._pending = self._pending or DaemonGone("the daemon is gone")
         finally:
             self._busy -= 1
-        self._raise_pending()
+        self._heed()  # something more may have been announced after all was read
 
     def _noted(self) -> None:
         """All that was there is read."""

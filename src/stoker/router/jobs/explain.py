@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from stoker.model.command import CommandSpec
 from stoker.model.job import Job, Waits
+from stoker.model.node import Node
 from stoker.model.product import unknown
 from stoker.model.quantities import show_seconds
 from stoker.router.jobs.claimer import Claimer
@@ -45,8 +46,8 @@ async def _slot(job: Job, store: Store, pool: Pool, claimer: Claimer) -> str:
         return await _labels(missing, spec, store)
     if spec is not None and claimer.roles is not None and not claimer.holds(spec.role):
         return await claimer.roles.whereabouts(spec.role)
-    if claimer.cordoned and not store.shared:
-        return f"this node is cordoned; `stoker nodes uncordon {claimer.node}` lets it work"
+    if claimer.cordoned and (spec is not None or not store.shared):
+        return await _cordoned(claimer.node, spec, store)
     if pool.fork_refused is not None:
         return f"no process can be made: {pool.fork_refused}"
     if not pool.ready:
@@ -63,10 +64,28 @@ async def _slot(job: Job, store: Store, pool: Pool, claimer: Claimer) -> str:
 async def _labels(missing: frozenset[str], spec: CommandSpec, store: Store) -> str:
     """Who could run a command that this node may not."""
     wanted = ", ".join(sorted(missing))
-    able = [node.name for node in await store.nodes() if node.alive and set(spec.labels) <= set(node.labels)]
+    able = await _able(spec, store)
     if not able:
         return f"needs a node with the label {wanted}, and none is alive; start one with `stoker up --label {wanted}`"
-    return f"needs a node with the label {wanted}: waits for {', '.join(sorted(able)[:SHOWN])}"
+    free = [node.name for node in able if not node.cordoned]
+    if not free:
+        (name, *_) = (node.name for node in able)
+        return f"needs a node with the label {wanted}: {name} is cordoned; `stoker nodes uncordon {name}` lets it work"
+    return f"needs a node with the label {wanted}: waits for {', '.join(free[:SHOWN])}"
+
+
+async def _cordoned(name: str, spec: CommandSpec | None, store: Store) -> str:
+    """Who could run it while this node does not."""
+    free = [node.name for node in await _able(spec, store) if not node.cordoned] if spec and store.shared else []
+    if free:
+        return f"this node is cordoned; waits for {', '.join(free[:SHOWN])}"
+    return f"this node is cordoned; `stoker nodes uncordon {name}` lets it work"
+
+
+async def _able(spec: CommandSpec, store: Store) -> list[Node]:
+    """The living nodes that have what a command asks for."""
+    living = [node for node in await store.nodes() if node.alive and set(spec.labels) <= set(node.labels)]
+    return sorted(living, key=lambda node: node.name)
 
 
 def _room(command: str, spec: CommandSpec, pool: Pool) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import structlog
 
 from stoker.model.errors import StokerError
-from stoker.router.jobs.attempt import Attempt
+from stoker.router.jobs.attempt import Attempt, Place
 from stoker.router.jobs.audience import Audience
 from stoker.store.base import Report, Store
 
@@ -39,6 +39,8 @@ class Reports:
         self._audience = audience
         self._every = SHARED_REPORT_EVERY if store.shared else REPORT_EVERY
         self._unwritten: dict[int, Attempt] = {}
+        self._hushed: dict[int, Place] = {}
+        """Places that are not read from, by the run that said too much."""
         self._timer: asyncio.TimerHandle | None = None
         self._last = self._due = -math.inf
         self._writing: asyncio.Task[None] | None = None
@@ -54,6 +56,7 @@ class Reports:
             return
         self._unwritten[attempt.run] = attempt
         if attempt.event_bytes > HUSH_AT and attempt.place is not None:
+            self._hushed[attempt.run] = attempt.place
             attempt.place.hush()
         if self._writing is not None:
             return
@@ -63,8 +66,15 @@ class Reports:
         self._write_at(max(now, self._last + self._every) if watched else now + self._every)
 
     def leave(self, attempt: Attempt) -> None:
-        """It has ended: its end takes the rest with it."""
+        """It has ended: its end takes the rest with it, and its place is for others."""
         self._unwritten.pop(attempt.run, None)
+        self._hear(attempt.run)
+
+    def _hear(self, run: int) -> None:
+        """What it said is on its way: its place is read from again, unless another run there has said too much."""
+        place = self._hushed.pop(run, None)
+        if place is not None and place not in self._hushed.values():
+            place.listen()
 
     def _write_at(self, due: float) -> None:
         if self._timer is None or due < self._due:
@@ -99,5 +109,5 @@ class Reports:
                 self._write_at(self._last + self._every)
         for attempt in attempts:
             self._audience.said(attempt.job.id)
-            if attempt.place is not None and not attempt.ended and attempt.event_bytes <= HUSH_AT:
-                attempt.place.listen()
+            if attempt.event_bytes <= HUSH_AT:
+                self._hear(attempt.run)
