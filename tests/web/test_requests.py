@@ -78,7 +78,7 @@ def test_a_job_of_somebody_else_is_not_there(site: Site) -> None:
     [
         ("POST", "/call/story.double", b'{"number": "x"}', 422, "invalid_input"),
         ("POST", "/call/story.double", b'{"number": 1', 400, "protocol"),
-        ("POST", "/call/story.double", b"[" * 5000, 413, "too_large"),
+        ("POST", "/call/story.double", b"[" * 50_000, 413, "too_large"),
         ("POST", "/call/story.nowhere", b"{}", 404, "unknown_command"),
         ("POST", "/call/story", b"{}", 404, "unknown_command"),
         ("POST", "/call/story.for_scripts", b"{}", 403, "not_allowed"),

@@ -78,7 +78,7 @@ def test_a_socket_calls_and_listens(site: Site) -> None:
         ('{"type": "call", "id": 1, "method": "subscribe", "params": {"topic": "nonsense"}}', "refused"),
         ('{"type": "call", "id": 1, "method": "subscribe", "params": {"x": 1}}', "protocol"),
         ('{"type": "call", "id": 1, "method": "story.nothing"}', "unknown_command"),
-        ("[" * 5000, "too_large"),
+        ("[" * 50_000, "too_large"),
     ],
 )
 def test_mistakes_are_told_and_harm_nothing(site: Site, text: str, code: str) -> None:
