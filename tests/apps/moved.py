@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import signal
@@ -164,6 +165,20 @@ async def in_task(pixels: Buffer) -> list[int]:
 async def returns(pixels: Buffer) -> Buffer:
     pixels[0:2] = b"ok"
     return pixels
+
+
+_came = asyncio.Condition()
+_shared: list[Buffer] = []
+
+
+@tasks.command
+async def returns_the_same(count: int) -> Buffer:
+    """So many calls return one and the same Buffer, in one turn of the loop."""
+    async with _came:
+        _shared.append(_shared[0] if _shared else Buffer.of(b"same"))
+        _came.notify_all()
+        await _came.wait_for(lambda: len(_shared) == count)
+    return _shared[0]
 
 
 @alone.command

@@ -104,10 +104,13 @@ async def test_who_has_the_store_to_itself_tells_nobody_until_somebody_comes(pg:
         ordered.clear()
         await other.beat(beat("two"))
         await comes(lambda: Wake.ORDERS in ordered)
+        await first.submit([job()])  # told to nobody
+        woken.clear()
         await first.beat(beat("one"))
+        await comes(lambda: set(woken) == ALL)  # so that who came misses nothing of it
         woken.clear()
         await first.submit([job()])
-        await comes(lambda: Wake.JOBS in woken)
+        await comes(lambda: woken == [Wake.JOBS])
         await other.leave("two")
         await first.beat(beat("one"))
         woken.clear()
@@ -115,6 +118,28 @@ async def test_who_has_the_store_to_itself_tells_nobody_until_somebody_comes(pg:
         await other.pause("app2")
         await comes(lambda: woken)
         assert woken == [Wake.ORDERS]
+
+
+async def test_a_node_that_was_taken_for_gone_is_heard_of_at_once(pg: PostgresPlace) -> None:
+    """It was cut off for long, and whoever was left tells nobody what it does: not a heartbeat later, now."""
+    async with listening(pg) as (back, woken), listening(pg) as (first, ordered):
+        await first.beat(beat("one"))
+        await back.beat(beat("two"))
+        await first.beat(beat("one"))
+        pg.advance(61.0)
+        await first.beat(beat("one"))
+        await comes(lambda: set(woken) == ALL)
+        ordered.clear()
+        await back.beat(beat("two"))
+        await comes(lambda: Wake.ORDERS in ordered)
+        woken.clear()
+        await first.beat(beat("one"))
+        await comes(lambda: set(woken) == ALL)
+        ordered.clear()
+        await back.beat(beat("two"))
+        await back.pause("app")
+        await comes(lambda: ordered)
+        assert ordered == [Wake.ORDERS], "an ordinary heartbeat is told to nobody"
 
 
 async def test_a_group_tells_once(pg: PostgresPlace) -> None:

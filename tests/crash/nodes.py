@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from stoker import JobHandle
 from stoker.model.errors import StoreError
 from tests.daemon import Daemon, process, until
-from tests.fleet import Fleet, started
+from tests.fleet import Fleet, started, thaw
 
 LEASE = 2.0
 LOOK = 0.2
@@ -57,21 +57,27 @@ def refused(daemon: Daemon) -> int:
 
 
 def abandon(fleet: Fleet, daemons: list[Daemon], id: str) -> tuple[int, int]:
-    """Make a waiting job one whose owner is gone; all these nodes see it so, and stop before they write. Its seq and
-    fence."""
-    # nobody can read the table before the nodes are armed
-    fleet.sql("BEGIN; LOCK TABLE stoker.jobs")
+    """Make a job that is not due one whose owner is gone; all these nodes see it so, and stop before they write. Its
+    seq and fence."""
+    # they stand still while it is lost: whoever had looked before, and had not heard the answer, saw it whole
+    _stop_at_reap(daemons)
     ((seq, fence),) = fleet.sql(
-        "UPDATE stoker.jobs SET state = 'running', owner = 'gone', attempt = attempt + 1, fence = fence + 1, "
-        "started = created, lease_until = created WHERE id = %s RETURNING seq, fence",
+        "UPDATE stoker.jobs SET state = 'running', waits = 'slot', owner = 'gone', attempt = attempt + 1, "
+        "fence = fence + 1, started = created, lease_until = created WHERE id = %s RETURNING seq, fence",
         id,
     )
+    _stop_at_reap(daemons)
+    return int(seq), int(fence)
+
+
+def _stop_at_reap(daemons: list[Daemon]) -> None:
+    """Let these nodes look for what is lost, once more if they stand still, and stop before they write."""
+    standing = [daemon.router for daemon in daemons if stopped(daemon.router)]
     for daemon in daemons:
         daemon.arm("before-reap")
-    fleet.sql("COMMIT")
+    thaw(standing)
     for daemon in daemons:
-        until(lambda daemon=daemon: stopped(daemon.router), what="a reaper that stands still")  # type: ignore[misc]
-    return int(seq), int(fence)
+        until(lambda daemon=daemon: daemon.struck("before-reap") and stopped(daemon.router), what="a reaper that stops")  # type: ignore[misc]
 
 
 def reapers(fleet: Fleet, *names: str) -> list[Daemon]:

@@ -10,6 +10,7 @@ import gc
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import time
@@ -25,7 +26,7 @@ from stoker.model.errors import DispatchTimeout, NoWorker, WorkerLost
 from stoker.wire.memfd import SEALS
 from tests.apps import moved
 from tests.crash.conftest import Make
-from tests.daemon import Daemon, RawClient, alive, scaled, until
+from tests.daemon import LOADED, Daemon, RawClient, alive, scaled, until
 
 PAGE = resource.getpagesize()
 
@@ -153,6 +154,36 @@ def test_a_daemon_that_was_started_anew_is_found(daemon: Daemon, to: Dispatcher)
     daemon.kill()
     daemon.start()
     until(lambda: to.has_worker("images"))
+    assert to.call(moved.who, detailed=True).by == "worker"
+
+
+@pytest.mark.parametrize("size", [10, 3_000_000], ids=["small", "large"])
+@pytest.mark.parametrize("way", ["plain", "awaitable"])
+def test_a_stopped_router_costs_the_dispatch_its_time_and_no_more(
+    daemon: Daemon, to: Dispatcher, way: str, size: int
+) -> None:
+    """SIGSTOP: also when it does not even take all of what is sent."""
+
+    async def awaited() -> None:
+        try:
+            await to.dispatch_to_worker("images", "fails", payload, timeout=0.5, fallback="error")
+        finally:
+            await to.aclose()
+
+    def ask() -> None:
+        if way == "awaitable":
+            return asyncio.run(awaited())
+        return to.dispatch("images", "fails", payload, timeout=0.5, fallback="error")  # type: ignore[no-any-return]
+
+    router, payload = daemon.router, {"message": "x" * size}
+    os.kill(router, signal.SIGSTOP)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(DispatchTimeout):
+            ask()
+    finally:
+        os.kill(router, signal.SIGCONT)
+    assert time.monotonic() - begun < 0.5 + 1.0 + LOADED
     assert to.call(moved.who, detailed=True).by == "worker"
 
 
@@ -444,3 +475,86 @@ def test_nobody_dispatches_before_saying_who_he_is(daemon: Daemon, to: Dispatche
     with daemon.raw(role=None) as raw:
         raw.send_bytes(order("images", "who", {}, []))
         assert raw.receive()["code"] == "protocol"
+
+
+# ── clients that do not listen ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_one_that_is_found_gone_while_all_are_told_that_nobody_works(daemon: Daemon, to: Dispatcher) -> None:
+    """It has two that wait, and the first answer shows that it is gone; whoever comes after it is told all the same."""
+    with ThreadPoolExecutor(3) as pool, daemon.raw() as deaf:
+        running = [pool.submit(to.call, moved.waits, "deaf", fallback="error") for _ in range(2)]
+        daemon.wait_here("deaf", 2)
+        for number in range(2):
+            deaf.send_bytes(order("images", "who", {}, [], number))
+        until(lambda: waiting(daemon) == 2)
+        other = pool.submit(to.call, moved.who, fallback="error", timeout=20)
+        until(lambda: waiting(daemon) == 3)
+        deaf.sock.shutdown(socket.SHUT_RD)
+        daemon.client.ask("pool_set", product="images", options={"enabled": False})
+        daemon.open_gate("deaf")
+        for answer in running:
+            answer.result(20)
+        with pytest.raises(NoWorker, match="lives any more"):
+            other.result(20)
+    daemon.client.ask("pool_set", product="images", options={"enabled": True})
+    until(lambda: to.has_worker("images"))
+    assert to.call(moved.who, detailed=True, fallback="wait").by == "worker"
+    assert "Traceback" not in daemon.log()
+
+
+def waiting(daemon: Daemon) -> int:
+    with daemon.raw() as raw:
+        raw.send({"type": "ping", "product": "images"})
+        return int(raw.receive()["waiting"])
+
+
+def test_nothing_is_begun_for_one_that_was_found_gone(daemon: Daemon, to: Dispatcher) -> None:
+    """The answer to the first line cannot be said any more; the second came with it, and is not done."""
+    with daemon.raw() as deaf:
+        deaf.sock.shutdown(socket.SHUT_RD)
+        daemon.open_gate("gone")
+        deaf.send_bytes(order("images", "nothing", {}, []) + order("images", "waits", {"gate": "gone"}, [], 2))
+        until(lambda: hung_up(deaf), what="the router has hung up")
+    for _ in range(4):
+        assert to.call(moved.who, detailed=True).by == "worker"
+    assert runs(daemon, "gone") == []
+
+
+def hung_up(raw: RawClient) -> bool:
+    poll = select.poll()
+    poll.register(raw.sock, select.POLLHUP)
+    return bool(poll.poll(0))
+
+
+def test_who_does_not_read_its_answers_does_not_fill_the_router(daemon: Daemon, to: Dispatcher) -> None:
+    """A thousand answers of 16 buffers each wait for nobody: descriptors are bounded, and others are served. Once it
+    reads, it has one answer for each."""
+    limit = resource.prlimit(daemon.router, resource.RLIMIT_NOFILE)[0]
+    before, count = open_fds(daemon.router), 1000
+    with daemon.raw() as slow:
+        asked = b"".join(order("images", "make", {"size": 1, "count": 16}, [], number) for number in range(count))
+        slow.send_bytes(asked)
+        until(lambda: waiting(daemon) == 0, 60.0, "all are done")
+        assert open_fds(daemon.router) - before < limit // 8 + 100
+        assert to.call(moved.who, detailed=True).by == "worker"
+        answers = [slow.receive() for _ in range(count)]
+        assert sorted(answer["jobId"] for answer in answers) == list(range(count))
+        assert {answer.get("code") for answer in answers} <= {None, "not_allowed"}
+        assert slow.call(1, "ping")["data"] == "pong"
+    until(lambda: open_fds(daemon.router) <= before + 3, what="the router's descriptors are what they were")
+
+
+def test_who_asks_and_does_not_read_is_not_heard_any_more(daemon: Daemon, to: Dispatcher) -> None:
+    """What it is told is kept up to a bound, and so it cannot ask for more; when it reads, it is heard again."""
+    with daemon.raw() as slow:
+        asked, sent = b'{"type": "ping"}\n' * 1000, 0
+        slow.sock.settimeout(2.0)
+        with contextlib.suppress(TimeoutError):
+            while sent < 10_000_000:
+                sent += slow.sock.send(asked[sent % len(asked) :])
+        assert sent < 10_000_000
+        assert to.call(moved.who, detailed=True).by == "worker"
+        slow.sock.settimeout(20.0)
+        for _ in range(sent * 1000 // len(asked)):
+            assert slow.receive()["type"] == "pong"

@@ -88,7 +88,7 @@ def test_river_1302_a_reaper_that_comes_too_late(fleet: Fleet) -> None:
     (reaper,) = reapers(fleet, "a")
     rounds = scaled(5)
     for number in range(rounds):
-        id = reaper.client.submit("led.work", id=f"late-{number}").id
+        id = reaper.client.submit("led.work", id=f"late-{number}", delay=60).id
         seq, fence = abandon(fleet, [reaper], id)
         written = fleet.sql(
             "SELECT stoker.settle(ARRAY[%s]::bigint[], ARRAY[%s]::bigint[], ARRAY['completed'], ARRAY[1], "
@@ -110,7 +110,7 @@ def test_airflow_51969_dbos_742_two_reapers_mend_a_job_once(fleet: Fleet) -> Non
     ids = []
     rounds = scaled(3)
     for number in range(rounds):
-        ids.append(both[0].client.submit("led.work", id=f"twice-{number}").id)
+        ids.append(both[0].client.submit("led.work", id=f"twice-{number}", delay=60).id)
         abandon(fleet, both, ids[-1])
         thaw([daemon.router for daemon in both])
         until(lambda: sum(found_lost(daemon) for daemon in both) == 2 * (number + 1))  # noqa: B023

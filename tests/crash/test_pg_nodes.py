@@ -173,6 +173,28 @@ def test_hexpm_1825_a_long_job_is_not_taken_for_lost(fleet: Fleet) -> None:
     fleet.check([job.id], faults=0)
 
 
+def test_a_renewal_that_failed_is_tried_again_while_the_lease_lasts(fleet: Fleet) -> None:
+    """However rarely the node looks: here three times in the lease, and the look would come long after it."""
+    lease = 9.0
+    a = node(fleet, "a", lease=lease, look=60).start()
+    (job,) = held_on(a, "led.work", 1, "renewed")
+    ours_until = "SELECT lease_until FROM stoker.jobs WHERE id = %s"
+    stuck = "wait_event_type = 'Lock' AND application_name = 'a/writer'"
+
+    def refused() -> bool:
+        fleet.server.psql(f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {stuck}")
+        return "duty=renew" in a.log()
+
+    fleet.sql("BEGIN; LOCK TABLE stoker.jobs")
+    until(refused, lease, "a renewal is refused")
+    ((before,),) = fleet.sql(ours_until, job.id)
+    fleet.sql("COMMIT")
+    until(lambda: fleet.sql(ours_until, job.id)[0][0] > before, lease / 3 + LOADED, "the lease is renewed")
+    a.open_gate("renewed")
+    fleet.all_ended([job.id])
+    fleet.check([job.id], faults=0)
+
+
 # ── a node is cut off ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -91,7 +91,7 @@ def test_dbos_716_the_server_restarts_in_the_middle_of_a_rescue(fresh_postgres: 
     """The reaper has seen a lost job when its connection goes: it is rescued all the same."""
     fleet = enlist(fresh_postgres())
     (reaper,) = reapers(fleet, "a")
-    job = reaper.client.submit("led.work", id="rescued")
+    job = reaper.client.submit("led.work", id="rescued", delay=60)
     abandon(fleet, [reaper], job.id)
     fleet.server.restart("immediate")
     thaw([reaper.router])

@@ -9,7 +9,7 @@ import pytest
 
 from stoker import JobCancelled
 from stoker.model.errors import UnknownJob
-from tests.daemon import LOADED, Daemon, alive, until
+from tests.daemon import LOADED, Daemon, alive, scaled, until
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +124,17 @@ def test_many_at_once(daemon: Daemon) -> None:
     assert {job.wait(30).status for job in jobs} == {"cancelled"}
     daemon.open_gate("after")
     assert daemon.client.call("limits.waits", gate="after") == "not cancelled"
+
+
+def test_a_job_whose_process_is_being_made_stops_as_soon_as_it_is_there() -> None:
+    """The signal that tells of the cancel may come before the process can take one: nothing is lost by that. With
+    consumers forked ahead, and without; lost was one of a hundred."""
+    for spares in (0, 2):
+        with Daemon("limits", consumers_max=4, spares=spares, kill_grace=60) as daemon:
+            jobs = []
+            for number in range(scaled(60, least=10)):
+                jobs.append(daemon.client.submit("limits.unlimited", {"seconds": 60}))
+                jobs[-1].cancel(f"number {number}")
+            for number, job in enumerate(jobs):
+                record = job.wait(30)
+                assert (record.status, record.error) == ("cancelled", f"Cancelled: number {number}")

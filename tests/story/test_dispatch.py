@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from stoker import Buffer, Dispatched, Dispatcher, InvalidInput
+from stoker.client import inline
+from stoker.client.dispatch import errand
 from stoker.model.command import FALLBACKS
 from stoker.model.errors import (
     BufferMoved,
@@ -552,3 +556,106 @@ def test_threads_of_a_host_see_workers_come(daemon: Daemon, to: Dispatcher) -> N
     for thread in threads:
         thread.join()
     assert seen == [True] * 8
+
+
+def test_workers_that_are_only_dispatched_to_are_replaced_when_worn(daemon: Daemon, to: Dispatcher) -> None:
+    """``recycle_jobs`` counts dispatches, too: a worn worker gets its successor, and no dispatch waits for ever; nor
+    behind workers that had done more already when the limit was set."""
+    for _ in range(10):
+        to.call(moved.who)
+    daemon.client.ask("pool_set", product="images", options={"recycle_jobs": 3})
+    try:
+        found = [to.call(moved.who, fallback="error", timeout=LOADED + 5) for _ in range(20)]
+    finally:
+        daemon.client.ask("pool_set", product="images", options={"recycle_jobs": None})
+    assert len(set(found)) >= 20 // 3
+    assert max(found.count(pid) for pid in found) <= 3
+
+
+def test_one_buffer_that_two_return_goes_to_one_of_them(to: Dispatcher) -> None:
+    """In one turn of the worker's loop; the other is told, and none is left without an answer."""
+
+    async def both() -> list[Any]:
+        asked = (to.acall(moved.returns_the_same, 2, fallback="error", timeout=LOADED + 5) for _ in range(2))
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        await to.aclose()
+        return found
+
+    found = asyncio.run(both())
+    assert [bytes(one) for one in found if isinstance(one, Buffer)] == [b"same"]
+    (failed,) = [one for one in found if not isinstance(one, Buffer)]
+    assert isinstance(failed, HandlerFailed)
+    assert failed.kind == "BufferMoved"
+
+
+def test_a_forked_child_dispatches_whatever_threads_held(daemon: Daemon, to: Dispatcher) -> None:
+    """Its locks are its own: the thread that held one at the fork is not there to let go of it."""
+    with to._board._lock, to._client._lock:
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            try:
+                to._board._trusted_until = 0.0
+                os._exit(0 if to.has_worker("images") and to.call(moved.who, detailed=True).by == "worker" else 1)
+            finally:
+                os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert to.call(moved.who, detailed=True).by == "worker"
+
+
+def _problems_of(work: Callable[[str], Coroutine[Any, Any, None]], serve: Callable[..., Any] | None) -> list[str]:
+    """What a loop complains of while ``work`` is given the address of a server on TCP, or of nobody."""
+    problems: list[str] = []
+
+    async def all_of_it() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: problems.append(str(about)))
+        server = await asyncio.start_server(serve or (lambda *_: None), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        if serve is None:
+            server.close()
+            await server.wait_closed()
+        await work(f"tcp://127.0.0.1:{port}")
+        server.close()
+        gc.collect()
+        await asyncio.sleep(0)
+
+    asyncio.run(all_of_it())
+    return problems
+
+
+def test_a_daemon_on_tcp_that_hangs_up_is_no_mishap_of_the_loop() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        await reader.readline()
+        writer.close()
+
+    async def work(address: str) -> None:
+        with pytest.raises(WorkerLost, match="closed the connection"):
+            await Dispatcher(address).acall(moved.who, fallback="error")
+
+    assert _problems_of(work, serve) == []
+
+
+def test_who_gives_up_while_connecting_leaves_no_error_behind() -> None:
+    async def work(address: str) -> None:
+        asked = asyncio.create_task(Dispatcher(address).acall(moved.who, fallback="error"))
+        await asyncio.sleep(0)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        await asyncio.get_running_loop().shutdown_default_executor()
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    assert _problems_of(work, None) == []
+
+
+def test_an_inline_run_has_its_buffers_whatever_becomes_of_its_caller() -> None:
+    """A caller that is cancelled lets go of its descriptors, and their numbers are soon another's."""
+    buffer = Buffer.of(b"own")
+    made = errand("images", "digest", {"pixels": buffer}, [buffer], "inline", None)
+    run = made.inline(inline.perform, NoWorker("none"))
+    made.done()
+    others = Buffer.of(b"foe")
+    assert run().value == hashlib.sha256(b"own").hexdigest()
+    others.close()

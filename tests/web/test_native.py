@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from tests.daemon import until
@@ -183,6 +184,21 @@ def test_a_socket_carries_topics_and_nothing_else(site: NativeSite) -> None:
     for headers, refusal in (({}, "401"), ({**me, "Origin": "http://evil.example"}, "403")):
         with pytest.raises(InvalidStatus, match=refusal), connect(url, additional_headers=headers, proxy=None):
             pass
+
+
+def test_a_question_and_good_bye_in_one_breath(site: NativeSite) -> None:
+    with site.raw() as raw:
+        raw.sendall(f"GET /ws?instance=g HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {site.token()}\r\n"
+                    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                    "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n".encode())  # fmt: skip
+        data = b""
+        while b'"hello"' not in data:
+            data += raw.recv(4096)
+        call = b'{"type":"call","id":1,"method":"subscribe","params":{"topic":"jobs"}}'
+        raw.sendall(b"".join(Frame(*one).serialize(mask=True) for one in ((Opcode.TEXT, call), (Opcode.CLOSE, b""))))
+        while raw.recv(4096):
+            pass
+    assert "Fatal error" not in site.daemon.log()
 
 
 def test_a_quiet_stream_shows_life(make_site: MakeSite) -> None:  # V112

@@ -316,7 +316,8 @@ class AsyncJobHandle(Generic[R]):
                     yield record
         finally:
             if line.forget(topic, inbox) and line.broken is None:
-                await line.ask("unsubscribe", {"job": self.id}, object)
+                with contextlib.suppress(DaemonError):  # a line that breaks now has forgotten it as well
+                    await line.ask("unsubscribe", {"job": self.id}, object)
 
     async def stream(self) -> AsyncIterator[Any]:
         async for event in self.events():

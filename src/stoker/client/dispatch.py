@@ -102,7 +102,7 @@ class Dispatcher:
                 except TRY_ELSEWHERE as error:
                     problem = error
                 if not errand.after(problem):
-                    return self._counted(errand.inline(_outside_a_loop(inline.perform), problem))
+                    return self._counted(errand.inline(_outside_a_loop(inline.perform), problem)())
                 time.sleep(errand.pause())
 
     async def arun(self, errand: Errand) -> Dispatched[Any]:
@@ -116,7 +116,7 @@ class Dispatcher:
                 except TRY_ELSEWHERE as error:
                     problem = error
                 if not errand.after(problem):
-                    return self._counted(await asyncio.to_thread(errand.inline, inline.perform, problem))
+                    return self._counted(await asyncio.to_thread(errand.inline(inline.perform, problem)))
                 await asyncio.sleep(errand.pause())
 
     def close(self) -> None:
@@ -137,20 +137,21 @@ class Dispatcher:
             raise NoWorker(f"no worker of {errand.product} lives")
 
     def _sent(self, errand: Errand) -> Dispatched[Any]:
-        with _on_its_way(errand) as sent, self._client.line() as line:
-            line.tell(errand.line(), errand.fds)
+        left = errand.left
+        limit = None if left is None else min(left + PATIENCE, self._timeout)
+        until = None if left is None else time.monotonic() + left + PATIENCE
+        with _on_its_way(errand) as sent, self._client.line(limit) as line:
+            line.tell(errand.line(), errand.fds, until)
             sent()
-            left = errand.left
-            until = None if left is None else time.monotonic() + left + PATIENCE
             answer, fds = line.result(errand.job, until)
         return errand.read(answer, fds)
 
     async def _asent(self, errand: Errand) -> Dispatched[Any]:
-        line = await self._line()
         left = errand.left
         try:
             with _on_its_way(errand) as sent:
                 async with asyncio.timeout(None if left is None else left + PATIENCE):
+                    line = await self._line()
                     answer, fds = await line.ask(errand.line(), errand.fds, errand.job, sent)
         except TimeoutError:
             raise DispatchTimeout(f"{errand.name} was not done in time") from None

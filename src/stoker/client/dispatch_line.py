@@ -34,6 +34,8 @@ class AsyncDispatchLine:
         if self._opening is None:
             self._opening = asyncio.create_task(self._open())
         await asyncio.shield(self._opening)
+        if self.broken is not None:
+            raise self.broken
 
     async def ask(self, line: bytes, fds: Sequence[int], job: str, on_sent: Callable[[], None]) -> Answer:
         """Send a dispatch and wait for its answer; the descriptors that come with it are the caller's. Those that are
@@ -43,10 +45,10 @@ class AsyncDispatchLine:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         self._waiting[job] = future
-        self._write(line, fds)
-        on_sent()
-        self._look_after()
         try:
+            self._write(line, fds)
+            on_sent()
+            self._look_after()
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
@@ -64,6 +66,9 @@ class AsyncDispatchLine:
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        if self.broken is not None:
+            transport.abort()  # it was closed while it was opened
+            return
         transport.write(self._talk.hello())
 
     def data_received(self, data: bytes) -> None:
@@ -74,6 +79,9 @@ class AsyncDispatchLine:
                     self._sort(message)
         except StokerError as error:
             self._break(error)
+
+    def eof_received(self) -> None:
+        """The daemon hung up; :meth:`connection_lost` comes next. (Asked of a TCP connection's protocol.)"""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(DaemonUnavailable(f"the daemon at {self._address} closed the connection"))
@@ -94,8 +102,9 @@ class AsyncDispatchLine:
         try:
             sock = await loop.run_in_executor(None, endpoint.connect, self._address, self._silence)
         except StokerError as error:
-            self.broken = error
-            raise
+            # not raised: whoever opened it may have been cancelled, and nobody would hear it
+            self._break(error)
+            return
         if self._address.startswith("tcp://"):
             await loop.create_connection(lambda: self, sock=sock)  # type: ignore[type-var]
         else:

@@ -175,12 +175,17 @@ class Errand:
         left = self.left
         return pause if left is None else min(pause, left)
 
-    def inline(self, perform: Perform, problem: StokerError) -> Dispatched[Any]:
-        """Run the handler here, once, with the same input."""
-        assert self.command is not None
+    def inline(self, perform: Perform, problem: StokerError) -> Callable[[], Dispatched[Any]]:
+        """The run of the handler here, once, with the same input: to be called, in whatever thread. Its Buffers are its
+        own from now on, also when this errand is over before it begins."""
+        command = self.command
+        assert command is not None
         received = _adopt(duplicates(self.fds), self._sizes)
-        value = perform(self.command, self.job, self.input, received)
-        return Dispatched(value, "inline", None, problem.message)
+
+        def run() -> Dispatched[Any]:
+            return Dispatched(perform(command, self.job, self.input, received), "inline", None, problem.message)
+
+        return run
 
     def take_back(self) -> None:
         """Nobody took it: the Buffers are their owner's again."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from stoker.client import core
-from stoker.model.errors import DaemonSilent, DaemonUnavailable, DispatchTimeout
+from stoker.model.errors import DaemonSilent, DaemonUnavailable, DispatchTimeout, ProtocolError
 from stoker.wire import endpoint, messages, rights
 from stoker.wire.rights import close_all
 
@@ -33,7 +34,13 @@ class Line:
         self._came: deque[int] = deque()
         self._results: dict[int | str, list[int]] = {}
         """Descriptors of answers to dispatches, by their job."""
-        self._send(self._talk.hello())
+        self._owed = self._torn = False
+        self._pid = os.getpid()
+        try:
+            self._send(self._talk.hello())
+        except BaseException:
+            self._sock.close()
+            raise
 
     def ask(self, method: str, params: Any, kind: type[T], wait: bool | None = None) -> T:
         number, line = self._talk.call(method, params, wait)
@@ -48,6 +55,7 @@ class Line:
     def next(self) -> messages.Message:
         """The next message; waits for it."""
         while not self._inbox:
+            self._torn = True  # until what comes is understood
             try:
                 data = self._receive()
             except TimeoutError:
@@ -59,8 +67,15 @@ class Line:
             self._inbox = self._talk.feed(data)
             for message in self._inbox:
                 if isinstance(message, messages.JobResult) and message.buffers:
-                    self._results[message.job_id] = [self._came.popleft() for _ in message.buffers]
+                    self._results[message.job_id] = self._take_fds(len(message.buffers))
+            self._torn = False
         return self._inbox.pop(0)
+
+    @property
+    def sound(self) -> bool:
+        """Whether it may be used again: it is this process's, all that came was understood, and no answer to a dispatch
+        is still to come, which might be large, and would be in the way of the next thing said here."""
+        return self._pid == os.getpid() and not (self._torn or self._owed)
 
     @property
     def gone(self) -> bool:
@@ -69,30 +84,45 @@ class Line:
         poll.register(self._sock, HUNG_UP)
         return bool(poll.poll(0))
 
-    def tell(self, line: bytes, fds: Sequence[int]) -> None:
-        """Send a line that is made already, and descriptors beside it; those stay the caller's."""
-        self._send(line, fds)
+    def tell(self, line: bytes, fds: Sequence[int], until: float | None) -> None:
+        """Send a dispatch, and descriptors beside it; those stay the caller's. Raises :class:`DispatchTimeout` as
+        :meth:`result` does."""
+        self._owed = True
+        with self._bounded(until):
+            self._send(line, fds)
 
     def result(self, job: str, until: float | None) -> tuple[messages.JobResult, list[int]]:
         """Wait for the answer to a dispatch; the descriptors that came with it are the caller's. Raises
         :class:`DispatchTimeout` at ``until``, on the monotonic clock."""
-        try:
-            while True:
-                if until is not None:
-                    self._sock.settimeout(min(self._silence, max(0.001, until - time.monotonic())))
+        while True:
+            with self._bounded(until):
                 message = self.next()
-                if not isinstance(message, messages.JobResult):
-                    continue
-                fds = self._results.pop(message.job_id, [])
-                if message.job_id == job:
-                    return message, fds
-                close_all(fds)  # nobody waits for that one any more
+            if not isinstance(message, messages.JobResult):
+                continue
+            fds = self._results.pop(message.job_id, [])
+            if message.job_id == job:
+                self._owed = False
+                return message, fds
+            close_all(fds)  # nobody waits for that one any more
+
+    @contextlib.contextmanager
+    def _bounded(self, until: float | None) -> Iterator[None]:
+        """Wait no longer than until then, on the monotonic clock. Raises :class:`DispatchTimeout`."""
+        if until is not None:
+            self._sock.settimeout(min(self._silence, max(0.001, until - time.monotonic())))
+        try:
+            yield
         except DaemonSilent:
             if until is None or time.monotonic() < until:
                 raise
             raise DispatchTimeout(f"no answer from the daemon at {self._address} in time") from None
         finally:
             self._sock.settimeout(self._silence)
+
+    def _take_fds(self, count: int) -> list[int]:
+        if count > len(self._came):
+            raise ProtocolError(f"{count} buffers were announced, and {len(self._came)} descriptors came with the line")
+        return [self._came.popleft() for _ in range(count)]
 
     def _receive(self) -> bytes:
         if not self._rights:
@@ -106,6 +136,8 @@ class Line:
             if fds:
                 line = line[socket.send_fds(self._sock, [line], list(fds)) :]
             self._sock.sendall(line)
+        except TimeoutError:
+            raise DaemonSilent(f"the daemon at {self._address} took nothing for {self._silence:g} s") from None
         except OSError as error:
             self._last_words()
             raise endpoint.unreachable(self._address, error) from None

@@ -6,7 +6,6 @@ A line that broke is made anew once per call, which is safe: whatever may be sen
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from stoker.model.errors import AlreadyRunning, DaemonError, DaemonSilent, Daemo
 from stoker.model.job import Progress, Submitted
 from stoker.model.request import Request
 from stoker.settings import Settings
-from stoker.wire import messages
+from stoker.wire import forked, messages
 from stoker.wire.records import EventRecord, JobRecord
 
 T = TypeVar("T")
@@ -48,9 +47,13 @@ class Client(Pushing):
         self.address = address or str(self.settings.socket_path)
         self._token = token if token is not None else self.settings.token
         self._timeout = timeout
+        self._begin()
+        forked.in_child(self, Client._begin)
+
+    def _begin(self) -> None:
+        """No connections yet; a forked child's are its own."""
         self._idle: list[Line] = []
         self._lock = threading.Lock()
-        self._pid = os.getpid()
 
     def try_connect(self) -> bool:
         """Whether a daemon answers; never raises."""
@@ -221,8 +224,6 @@ class Client(Pushing):
 
     def _take(self) -> Line | None:
         with self._lock:
-            if self._pid != os.getpid():
-                self._idle, self._pid = [], os.getpid()
             while self._idle:
                 line = self._idle.pop()
                 if not line.gone:
@@ -231,6 +232,9 @@ class Client(Pushing):
             return None
 
     def _give(self, line: Line) -> None:
+        if not line.sound:
+            line.close()
+            return
         line.expect(self._timeout)
         with self._lock:
             self._idle.append(line)

@@ -33,7 +33,7 @@ def build(
     tally, audience, hub = Tally(), Audience(store), Hub(store)
     desk = Desk(store, settings, clock, audience, tally, board.asked, board.room, board.written)
     pool = Pool(settings, clock, board.said, board.lost, board.room)
-    claimer = Claimer(store, pool, settings, clock, boot, board.claimed)
+    claimer = Claimer(store, pool, settings, clock, boot, board.claimed, desk.decline)
     member = Member(store, settings, clock, boot, desk, claimer, audience)
     hooks = Hooks(lambda: pool.commands, store.now, board.store)
     roles = Roles(settings, store, clock, boot, desk, claimer, hooks, before)

@@ -18,7 +18,7 @@ from stoker.model.outcome import Blame, Fault, Lost
 from stoker.router.jobs.audience import Audience
 from stoker.router.jobs.claimer import Claimer
 from stoker.router.jobs.desk import Desk
-from stoker.router.nodes.member import Member
+from stoker.router.nodes.member import RENEWALS, Member
 from stoker.router.pools.pool import Pool
 from stoker.router.push.hub import Hub
 from stoker.run import process
@@ -164,8 +164,14 @@ class Keeper:
                 pause = await duty()
             except StoreError as error:
                 log.error("a duty failed; it goes on", duty=duty.__name__, error=error.message)
-                pause = self._settings().look
+                pause = self._again
             except Exception:
                 log.exception("a duty failed by our own fault; it goes on", duty=duty.__name__)
-                pause = self._settings().look
+                pause = self._again
             await asyncio.sleep(pause)
+
+    @property
+    def _again(self) -> float:
+        """Seconds until a duty that failed is tried again: soon enough for a lease to be renewed before it is over."""
+        now = self._settings()
+        return min(now.look, now.lease / RENEWALS)

@@ -9,26 +9,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
 import types
+from collections.abc import Callable
 from typing import Any
 
 import setproctitle
 
 from stoker.model import tracing
-from stoker.model.interrupt import CancelRequested, DaemonGone, Interrupted, TimeLimitExceeded
+from stoker.model.errors import StokerError
+from stoker.model.interrupt import DaemonGone, Interrupted
 from stoker.run import joblog, process
-from stoker.run.executor import Run, execute
+from stoker.run.executor import Run, execute, outcome_of
 from stoker.run.line import unpack
 from stoker.run.preload import Application
 from stoker.run.rehearsal import rehearse
+from stoker.run.stopping import interruption, throw
 from stoker.wire.channel import Channel
 from stoker.wire.frames import TO_RUNNER, Answer, Ask, Assign, Interrupt
 
 POKE = int(signal.SIGUSR1)
 """Sent after a frame that a busy handler should see."""
+ASIDE = 50
+"""Milliseconds after which a thread that waits for an answer looks whether its job has ended."""
 
 
 class SoloLine:
@@ -38,28 +44,33 @@ class SoloLine:
         self._channel = channel
         self._thread = threading.get_ident()
         self._busy = 0
-        self._missed = False
+        self._missed = True  # what was announced before anybody listened
         self._asks = 0
+        self._turn = threading.Lock()
         self._pending: Interrupted | None = None
-        self._run = -1
+        self._run = self._asker = -1
+        self._raise: Callable[[Interrupted], None] = throw
         self.in_handler = False
 
     def take(self) -> Assign | None:
         """Wait for the job; None when there will be none."""
-        self._busy += 1
-        try:
-            frame = self._channel.receive()
-            if isinstance(frame, Assign):
-                self._run = frame.run
-                return frame
+        frame = self._channel.receive()
+        if not isinstance(frame, Assign):
             return None
-        finally:
-            self._busy -= 1
+        self._run = frame.run
+        return frame
 
-    def enter(self) -> None:
+    def enter(self, run: Run) -> None:
         """The handler comes next: what comes for it is raised into it, and what has come already right here."""
+        self._raise = run.interrupt
+        run.on_leave = self.leave
         self.in_handler = True
         self._heed()
+
+    def leave(self) -> None:
+        """The handler is through: what comes now comes too late, and its clean-ups run undisturbed."""
+        self.in_handler = False
+        self._raise = throw
 
     def send(self, frame: Any) -> None:
         self._busy += 1
@@ -72,14 +83,20 @@ class SoloLine:
         self._heed()
 
     def ask(self, method: str, params: bytes) -> bytes:
-        self._asks += 1
-        self.send(Ask(self._run, self._asks, method, params))
-        self._busy += 1
-        try:
-            answer = self._answer(self._asks)
-        finally:
-            self._busy -= 1
-        self._heed()
+        with self._turn:  # threads of the handler ask one after the other
+            run = self._asker = self._run
+            self._asks += 1
+            self.send(Ask(self._run, self._asks, method, params))
+            self._busy += 1
+            try:
+                answer = self._answer(self._asks)
+            finally:
+                self._busy -= 1
+            if answer is None:
+                self._give_up()
+            self._heed()
+            if self._run != run:
+                raise StokerError("the job that asked has ended")
         return unpack(answer)
 
     async def aask(self, method: str, params: bytes) -> bytes:
@@ -121,6 +138,8 @@ class SoloLine:
             self._raise_pending()
 
     def _answer(self, number: int) -> Answer | None:
+        if threading.get_ident() != self._thread:
+            return self._answer_aside(number)
         while True:
             frame = self._channel.receive()
             if frame is None:
@@ -129,18 +148,51 @@ class SoloLine:
             if isinstance(frame, Answer) and frame.ask == number:
                 return frame
             self._note(frame)
-            if self._pending is not None:
+            if self._stops:
                 return None
+
+    @property
+    def _stops(self) -> bool:
+        """Whether the handler is to stop."""
+        return self._pending is not None and self.in_handler
+
+    def _answer_aside(self, number: int) -> Answer | None:
+        """The same in another thread of the handler, which may outlive it: what comes then is not its to read."""
+        answer = None
+        poll = select.poll()
+        poll.register(self._channel.fileno(), select.POLLIN)
+        while answer is None and self._run == self._asker and not self._stops:
+            for frame in self._channel.waiting():
+                if isinstance(frame, Answer) and frame.ask == number:
+                    answer = frame
+                else:
+                    self._note(frame)
+            if self._channel.closed:
+                self._pending = self._pending or DaemonGone("the daemon is gone")
+                break
+            if answer is None and not self._stops:
+                poll.poll(ASIDE)
+        return answer
+
+    def _give_up(self) -> None:
+        """No answer comes: the handler is to stop, and whichever of its threads has asked."""
+        pending = self._pending
+        if pending is None or not self.in_handler:
+            return
+        if threading.get_ident() != self._thread:
+            self._heed()
+            raise type(pending)(pending.reason)
+        self._pending = None
+        self._raise(pending)
 
     def _note(self, frame: Any) -> None:
         if isinstance(frame, Interrupt) and frame.run == self._run:
-            kind = TimeLimitExceeded if frame.kind == "timeout" else CancelRequested
-            self._pending = kind(frame.reason)
+            self._pending = interruption(frame)
 
     def _raise_pending(self) -> None:
         if self._pending is not None and self.in_handler and not self._busy:
             pending, self._pending = self._pending, None
-            raise pending
+            self._raise(pending)
 
 
 def main(application: Application, prefix: str, result_max: int) -> None:
@@ -150,10 +202,10 @@ def main(application: Application, prefix: str, result_max: int) -> None:
     reseed()
     channel = Channel(process.channel(), TO_RUNNER)
     line = SoloLine(channel)
-    process.on_signal(POKE, line.poked)
     rehearse(1, result_max)
     assign = line.take()
     if assign is not None:
+        process.on_signal(POKE, line.poked)  # no sooner: what is read on a signal must not be the job
         setproctitle.setproctitle(f"{prefix}-consumer {assign.command} {assign.job}")
         serve(assign, line, application, result_max)
     leave()
@@ -167,13 +219,15 @@ def serve(assign: Assign, line: SoloLine, application: Application, result_max: 
     def limit() -> None:
         if assign.memory:
             process.limit_memory(assign.memory)
-        line.enter()
+        line.enter(run)
 
-    line.in_handler = True
     try:
         execute(run, application.current, limit)
+    except Interrupted as late:
+        # in the moment after its end: what it has come to counts
+        run.outcome = run.outcome or outcome_of(late, run)
     finally:
-        line.in_handler = False
+        line.leave()
     flush()
     line.send(run.ended)
 

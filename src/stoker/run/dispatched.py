@@ -40,7 +40,7 @@ class Carrier(Channel):
         return self._came.pop(run, [])
 
     def leave(self, run: int, buffers: list[Buffer]) -> None:
-        """Send these with the end of the run."""
+        """Send these, which were given, with the end of the run."""
         self._left[run] = buffers
 
     def send(self, frame: Any, fds: Sequence[int] = ()) -> None:
@@ -50,7 +50,7 @@ class Carrier(Channel):
         close_all(self.take(frame.run))  # of a run that was stopped before it began
         buffers = self._left.pop(frame.run, [])
         try:
-            super().send(frame, [buffer.give() for buffer in buffers])
+            super().send(frame, [buffer.fileno() for buffer in buffers])
         finally:
             for buffer in buffers:
                 buffer.gone()
@@ -80,6 +80,7 @@ class Parcel(Exchange):
         super().__init__()
         self._carrier = carrier
         self._assign = assign
+        self._given: list[tuple[Buffer, int]] = []
 
     def __enter__(self) -> Parcel:
         fds = self._carrier.take(self._assign.run)
@@ -91,14 +92,29 @@ class Parcel(Exchange):
         super().__enter__()
         return self
 
+    def __exit__(self, *error: object) -> None:
+        """The Buffers that go back are given away within the run, so that one which cannot be (another run of this
+        process returns the same) is this run's failure."""
+        super().__exit__(*error)
+        if error[0] is None:
+            for buffer in self.sent:
+                size = len(buffer)
+                buffer.give()
+                self._given.append((buffer, size))
+
     def sizes(self, outcome: Outcome | None) -> tuple[int, ...]:
         """Those of the Buffers that go back; they go with the end that is sent next."""
         self.received.clear()
-        sent, self.sent = self.sent, []
-        if not sent or not isinstance(outcome, Done):
+        self.sent.clear()
+        given, self._given = self._given, []
+        if not given:
             return ()
-        self._carrier.leave(self._assign.run, sent)
-        return tuple(len(buffer) for buffer in sent)
+        if not isinstance(outcome, Done):
+            for buffer, _ in given:
+                buffer.take_back()
+            return ()
+        self._carrier.leave(self._assign.run, [buffer for buffer, _ in given])
+        return tuple(size for _, size in given)
 
 
 class NobodyListens:

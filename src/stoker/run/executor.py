@@ -13,19 +13,24 @@ import inspect
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
 
 from stoker.model import interrupt, tracing
 from stoker.model.command import Command
 from stoker.model.errors import AppError, InvalidInput
+from stoker.model.interrupt import Interrupted
 from stoker.model.outcome import Blame, Cancelled, Done, Failed, Fault, Lost, Outcome, Retry, Snoozed
 from stoker.model.product import unknown
 from stoker.model.quantities import show_size
+from stoker.run import stopping
 from stoker.run.context import Context
 from stoker.run.line import Line
 from stoker.run.warm import COLD, Warmth
-from stoker.wire.frames import DIRECT, Assign, Ended, Interrupt
+from stoker.wire.frames import DIRECT, Assign, Ended
+
+if TYPE_CHECKING:
+    import asyncio
 
 Commands = Mapping[str, Command[Any, Any]]
 Source = Callable[[], Commands]
@@ -45,6 +50,10 @@ def carry(parcel: Callable[[Assign], Any]) -> None:
     _parcels[:] = [parcel]
 
 
+def nothing() -> None:
+    """For what is not there."""
+
+
 class Run:
     """One attempt on its way through the pipeline."""
 
@@ -52,7 +61,10 @@ class Run:
     arguments: Mapping[str, Any] = {}
     value: Any = None
     outcome: Outcome | None = None
-    interrupted: Interrupt | None = None
+    interrupted: Interrupted | None = None
+    """What stopped it, where that reaches its handler as a cancelled task."""
+    task: asyncio.Task[Any] | None = None
+    """Its coroutine, while that has a loop to itself."""
     warmth: Warmth = COLD
     exchange: Any = None
     """The Buffers that come and go with a dispatched job; None for a stored one, which has none."""
@@ -63,9 +75,21 @@ class Run:
         self.assign = assign
         self.context = Context(assign, line)
         self.result_max = result_max
+        self.on_leave: Callable[[], None] = nothing
+        """Called when the handler is through, before its clean-ups: the line that may interrupt it must not any more.
+        """
         self.started = time.time()
         if assign.run >= DIRECT:
             self.exchange = _parcels[0](assign)
+
+    def interrupt(self, error: Interrupted) -> None:
+        """Stop the handler, from within its own thread, wherever that is."""
+        loop = stopping.running_loop()
+        if loop is None:
+            raise error
+        self.interrupted = error
+        own = self.task if self.task is not None and self.task.get_loop() is loop else None
+        stopping.raise_in_loop(error, loop, own)
 
     @property
     def moving(self) -> contextlib.AbstractContextManager[Any]:
@@ -124,9 +148,20 @@ def perform(run: Run) -> None:
     if inspect.iscoroutine(value):
         import asyncio  # loaded already where an application has coroutines; see preload
 
-        value = asyncio.run(value)
+        value = asyncio.run(_alone(run, value))
     run.value = value
     run.context.run_deferred()
+
+
+async def _alone(run: Run, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """A coroutine that has its loop to itself."""
+    import asyncio  # loaded by now
+
+    run.task = asyncio.current_task()
+    try:
+        return await coroutine
+    finally:
+        run.task = None
 
 
 async def perform_async(run: Run) -> None:
@@ -173,7 +208,10 @@ def execute(run: Run, source: Source, limit: Callable[[], None] = no_limit) -> N
                 with run.warmth.lend(run.command, run.context):
                     perform(run)
             finally:
-                run.context.close()
+                try:
+                    run.on_leave()
+                finally:
+                    run.context.close()
             capture(run)
 
 
@@ -241,9 +279,7 @@ def outcome_of(error: BaseException, run: Run) -> Outcome:
         case _ if _is_task_cancelled(error):
             if run.interrupted is None:
                 return Cancelled("the handler's task was cancelled")
-            if run.interrupted.kind == "timeout":
-                return Retry(Fault("TimeLimit", run.interrupted.reason, _trace(error)))
-            return Cancelled(run.interrupted.reason)
+            return outcome_of(run.interrupted.with_traceback(error.__traceback__), run)
         case MemoryError() if run.assign.memory:
             return Retry(Fault("MemoryLimit", f"memory {show_size(run.assign.memory)} exceeded", _trace(error)))
     fault = Fault(type(error).__name__, _text(error), _trace(error))

@@ -23,8 +23,9 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 CHANNEL_FD = 3
 """Where a child finds its channel; everything above is closed."""
-HANDLED = tuple(map(int, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)))
-"""Signals that a zygote treats otherwise than by default."""
+HANDLED = tuple(map(int, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)))
+"""Signals that a zygote treats otherwise than by default. SIGUSR1, which it ignores, its children ignore until they can
+take it: a job that is to stop before its process is quite there stops by itself, once it is."""
 ROUNDS_MAX = 20
 """How often a tree that grows while it is killed is walked again."""
 
@@ -67,7 +68,8 @@ def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
 
 
 def reset_signals() -> None:
-    """All signals as a fresh process has them: nothing of the parent's handlers, wake-up descriptor or mask stays."""
+    """Signals as a fresh process has them, all but SIGUSR1: nothing of the parent's handlers, wake-up descriptor or
+    mask stays."""
     signal.set_wakeup_fd(-1)
     for number in HANDLED:
         _signal.signal(number, _signal.SIG_DFL)

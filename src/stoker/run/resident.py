@@ -11,10 +11,10 @@ it held. Soft interrupts stay with the job: a task is cancelled, a thread gets a
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
+import functools
 import itertools
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable
@@ -25,7 +25,7 @@ import setproctitle
 
 from stoker.model.command import Isolation
 from stoker.model.errors import StokerError
-from stoker.model.interrupt import CancelRequested, Interrupted, TimeLimitExceeded
+from stoker.model.interrupt import Interrupted
 from stoker.run import consumer, environ, joblog, process
 from stoker.run.dispatched import Carrier
 from stoker.run.executor import ENDS_A_PROCESS, MESSAGE_MAX, Run, execute, execute_async, outcome_of
@@ -33,6 +33,7 @@ from stoker.run.line import unpack
 from stoker.run.page import Page
 from stoker.run.preload import Application, Watched
 from stoker.run.resident_process import ProcessResident
+from stoker.run.stopping import cancel_task, interruption, raise_in_thread
 from stoker.run.telemetry import Doctor, Selector, Waiting
 from stoker.run.warm import Warmth
 from stoker.wire.channel import Channel
@@ -42,51 +43,69 @@ from stoker.wire.frames import Answer, Ask, Assign, Ended, Fork, Interrupt, Read
 class ThreadLine:
     """The line of a run that is a thread: it waits for its answers without holding up the others."""
 
-    def __init__(self, channel: Channel, run: int) -> None:
+    def __init__(self, channel: Channel, number: int) -> None:
         self._channel = channel
-        self._run = run
+        self._number = number
         self._numbers = itertools.count(1)
-        self._arrived = threading.Condition()
-        self._answers: dict[int, Answer] = {}
+        # what is raised into a thread may come at its every step: no more than plain locks and queues of C here, which
+        # are never left half done
+        self._lock = threading.Lock()
+        self._answers: dict[int, queue.SimpleQueue[Answer | None]] = {}
         self._thread = 0
-        self._early: Interrupt | None = None
+        self._run: Run | None = None
+        self._early: Interrupted | None = None
 
     def send(self, frame: Any) -> None:
         self._channel.send(frame)
 
     def ask(self, method: str, params: bytes) -> bytes:
         number = next(self._numbers)
-        self._channel.send(Ask(self._run, number, method, params))
-        with self._arrived:
-            self._arrived.wait_for(lambda: number in self._answers)
-            return unpack(self._answers.pop(number))
+        answers = self._answers[number] = queue.SimpleQueue()
+        try:
+            self._channel.send(Ask(self._number, number, method, params))
+            while (answer := answers.get()) is None:  # woken to be interrupted: that is raised here
+                pass
+            return unpack(answer)
+        finally:
+            self._answers.pop(number, None)
 
     async def aask(self, method: str, params: bytes) -> bytes:
         return await asyncio.to_thread(self.ask, method, params)
 
-    def begin(self) -> None:
+    def begin(self, run: Run) -> None:
         """The handler is next, in this thread: from now on it can be interrupted, and is if it was to be before."""
-        with self._arrived:
-            self._thread = threading.get_ident()
+        run.on_leave = self.end
+        with self._lock:
+            self._thread, self._run = threading.get_ident(), run
             early = self._early
         if early is not None:
-            raise _interruption(early)(early.reason)
+            raise early
 
     def end(self) -> None:
         """What comes now comes too late; the thread may be another run's."""
-        with self._arrived:
-            self._thread = 0
+        with self._lock:
+            self._thread, self._run = 0, None
 
     def interrupt(self, frame: Interrupt) -> None:
-        with self._arrived:
-            self._early = frame
-            if self._thread:
-                raise_in_thread(self._thread, _interruption(frame), frame.reason)
+        error = interruption(frame)
+        with self._lock:
+            self._early = error
+            run = self._run
+            if run is None:
+                return
+            run.interrupted = error
+            task = run.task
+            if task is None:
+                raise_in_thread(self._thread, error)
+        if task is not None:
+            cancel_task(task.get_loop(), task)
+        for answers in list(self._answers.values()):
+            answers.put(None)
 
     def answered(self, answer: Answer) -> None:
-        with self._arrived:
-            self._answers[answer.ask] = answer
-            self._arrived.notify_all()
+        answers = self._answers.get(answer.ask)
+        if answers is not None:
+            answers.put(answer)
 
 
 class Threads:
@@ -113,21 +132,26 @@ class Threads:
                 self._watched.came()
                 line = self._runs[frame.run] = ThreadLine(self._channel, frame.run)
                 self._pool.submit(self._one, frame, line)
-            case Answer():
-                self._runs[frame.run].answered(frame)
-            case Interrupt():
-                self._runs[frame.run].interrupt(frame)
+            # it may end at this very moment
+            case Answer() if (asking := self._runs.get(frame.run)) is not None:
+                asking.answered(frame)
+            case Interrupt() if (running := self._runs.get(frame.run)) is not None:
+                running.interrupt(frame)
 
     def _one(self, assign: Assign, line: ThreadLine) -> None:
         run = Run(assign, line, self._result_max)
         run.warmth = self._warmth
         joblog.belongs_to(run.context)
-        with contextlib.suppress(Interrupted):  # one that comes when all is done
+        try:
             try:
-                execute(run, self._watched.current, line.begin)
+                execute(run, self._watched.current, functools.partial(line.begin, run))
             except ENDS_A_PROCESS as error:
                 run.outcome = outcome_of(error, run)
             line.end()
+        except Interrupted as late:
+            # in the moment after its end: what it has come to counts
+            line.end()
+            run.outcome = run.outcome or outcome_of(late, run)
         consumer.flush()
         del self._runs[assign.run]
         self._channel.send(run.ended)
@@ -225,7 +249,7 @@ class AsyncResident:
                 self._runs[frame.run][1].answered(frame)
             case Interrupt() if frame.run in self._runs:
                 task, _, run = self._runs[frame.run]
-                run.interrupted = frame
+                run.interrupted = interruption(frame)
                 # after its first step: a task that is cancelled before never runs, and would never end
                 asyncio.get_running_loop().call_soon(task.cancel)
             case Answer() | Interrupt():
@@ -254,20 +278,6 @@ class AsyncResident:
         consumer.flush()
         ended, self._ended = self._ended, []
         self._channel.send_all(ended)
-
-
-def _interruption(frame: Interrupt) -> type[TimeLimitExceeded | CancelRequested]:
-    return TimeLimitExceeded if frame.kind == "timeout" else CancelRequested
-
-
-def raise_in_thread(thread: int, kind: type[TimeLimitExceeded | CancelRequested], reason: str) -> None:
-    """Raise at the thread's next bytecode. CPython takes a class, so the reason rides in a subclass."""
-
-    def __init__(self: Any) -> None:
-        kind.__init__(self, reason)
-
-    raised = type(kind.__name__, (kind,), {"__init__": __init__})
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(raised))
 
 
 def main(application: Application, prefix: str, result_max: int, order: Fork, page: Page) -> None:

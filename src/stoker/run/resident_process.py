@@ -41,6 +41,7 @@ class QueueLine(SoloLine):
 
     def __init__(self, channel: Channel, page: Page, came: Callable[[], None]) -> None:
         super().__init__(channel)
+        self._missed = False  # whatever came before its first job is read with that
         self._page = page
         self._came = came
         self._queue: deque[tuple[int, Assign]] = deque()
@@ -54,6 +55,10 @@ class QueueLine(SoloLine):
 
     def next(self) -> Assign | None:
         """The next job to work on; waits for it. None when there will be none."""
+        with self._turn:  # a thread that the last job left behind may be reading still
+            return self._next()
+
+    def _next(self) -> Assign | None:
         self._busy += 1
         try:
             while True:
@@ -62,6 +67,8 @@ class QueueLine(SoloLine):
                 if not self._queue and not self._fill():
                     return None
                 number, assign = self._queue.popleft()
+                self._pending = None
+                self._run = assign.run  # what comes for it from now on is kept for its handler
                 self._page.begin(assign.run)
                 if not self._page.is_taken_back(number, assign.run):
                     return assign
@@ -83,11 +90,6 @@ class QueueLine(SoloLine):
             self._note(first)
         return True
 
-    def begin(self, run: int) -> None:
-        """What comes for this run from now on is kept for its handler."""
-        self._pending = None
-        self._run = run
-
     def send(self, frame: Any) -> None:
         self.tell()
         super().send(frame)
@@ -98,6 +100,10 @@ class QueueLine(SoloLine):
             return super()._answer(number)
         finally:
             self._asking = False
+
+    def over(self) -> None:
+        """The run is: nothing comes for it any more."""
+        self._run = -1
 
     def end(self, ended: Ended) -> None:
         """Tell how a run ended, soon."""
@@ -180,19 +186,18 @@ class ProcessResident:
         def limit() -> None:
             if assign.memory:
                 process.limit_memory(assign.memory)
-            self.line.enter()
+            self.line.enter(run)
 
-        self.line.begin(assign.run)
         if not self._brief.get(assign.command):
             self.line.tell()  # the ends of those before do not wait for a long one, which may hear nothing
         try:
             execute(run, self._watched.current, limit)
-            self.line.in_handler = False
         except Interrupted as late:
             # in the moment after its end: what it has come to counts
             run.outcome = run.outcome or outcome_of(late, run)
         finally:
-            self.line.in_handler = False
+            self.line.leave()
+            self.line.over()
             if limits is not None:
                 soften(limits)
         if process.signal_handler(POKE) is not self._poked:

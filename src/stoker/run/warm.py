@@ -16,10 +16,13 @@ import contextlib
 import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stoker.model.command import Command, Home
 from stoker.run.context import Context
+
+if TYPE_CHECKING:
+    import asyncio
 
 NO_YIELD = "the start hook ended without a yield"
 NOTHING: contextlib.nullcontext[None] = contextlib.nullcontext()
@@ -105,6 +108,8 @@ class Warmth:
         self._made: dict[str, Warm] = {}
         self._before: list[Warm] = []
         self._lock = threading.Lock()
+        self._turns: dict[str, asyncio.Lock] = {}
+        """Of tasks that need a product's first, one makes it."""
 
     def value(self, home: Home, hook: Callable[[], Any]) -> Any:
         """The warm state of a product. Its code read anew makes it anew; what was before ends with the process."""
@@ -119,11 +124,17 @@ class Warmth:
     async def avalue(self, home: Home, hook: Callable[[], Any]) -> Any:
         """The same on the loop that runs, for jobs of one loop."""
         found = self._made.get(home.name)
-        if found is None or found.home is not home:
-            new = self._new(home, hook)
-            await new.abegin()
-            self._made[home.name] = found = new
-        return found.value
+        if found is not None and found.home is home:
+            return found.value
+        import asyncio  # this is a loop
+
+        async with self._turns.setdefault(home.name, asyncio.Lock()):
+            found = self._made.get(home.name)
+            if found is None or found.home is not home:
+                new = self._new(home, hook)
+                await new.abegin()
+                self._made[home.name] = found = new
+            return found.value
 
     def _new(self, home: Home, hook: Callable[[], Any]) -> Warm:
         if home.name in self._made:

@@ -96,14 +96,14 @@ class Zygote:
 
     def run(self) -> None:
         """Announce the commands, then serve until told to leave or left alone."""
-        self._control.send(
-            Announce(
-                tuple(command.spec for command in self._application.commands.values()),
-                self._application.seconds,
-                len(sys.modules),
-                self._application.pools(),
-            )
+        announced = Announce(
+            tuple(command.spec for command in self._application.commands.values()),
+            self._application.seconds,
+            len(sys.modules),
+            self._application.pools(),
         )
+        with contextlib.suppress(OSError):  # a router that died meanwhile is found gone below
+            self._control.send(announced)
         poll = select.poll()
         poll.register(self._control.fileno(), select.POLLIN)
         poll.register(self._wake, select.POLLIN)

@@ -7,10 +7,9 @@ import contextlib
 import random
 import time
 from collections.abc import Iterable
-from typing import Any
 
 from stoker.model import ids
-from stoker.model.errors import DaemonError, RequestError
+from stoker.model.errors import RequestError
 from stoker.settings import Settings
 from stoker.web.audience import AudienceTopic
 from stoker.web.census import Census
@@ -54,7 +53,6 @@ class Hub:
         """Set when the last of those who were told to go has gone; they have until then, by the loop's clock."""
         self._drained_by = 0.0
         self._watching: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
         self._linked = asyncio.Event()
@@ -68,8 +66,6 @@ class Hub:
             await asyncio.gather(self._watching, return_exceptions=True)
         await self._census.stop()
         await self.link.stop()
-        for task in list(self._tasks):
-            task.cancel()
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -198,21 +194,11 @@ class Hub:
             topic.again()
 
     def _forget(self, topic: Topic) -> None:
+        """At once: whoever follows the same from now on asks for it after this, and hears nothing of before."""
         if self._topics.get(topic.name) is topic:
             del self._topics[topic.name]
-            if self.link.up:
-                task = asyncio.get_running_loop().create_task(self._unsubscribe(topic))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-
-    async def _unsubscribe(self, topic: Topic) -> None:
-        if topic.name in self._topics:
-            return  # somebody came back, and subscribed anew
-        named = {"job": topic.job} if isinstance(topic, JobTopic) else {"topic": topic.name}
-        try:
-            await self.link.ask("unsubscribe", named, BRIDGE)
-        except (DaemonError, RequestError):
-            return
+            named = {"job": topic.job} if isinstance(topic, JobTopic) else {"topic": topic.name}
+            self.link.tell("unsubscribe", named, BRIDGE)
 
     async def _watch(self) -> None:
         while True:

@@ -84,22 +84,34 @@ class Link:
 
     async def ask(self, method: str, params: Any, who: Who | None = None, wait: bool | None = None) -> msgspec.Raw:
         """:meth:`call` over the connection there is, without waiting for one."""
-        if self._writer is None or not self._up.is_set():
+        writer = self._open_writer()
+        if writer is None:
             raise DaemonUnavailable(f"the daemon at {self._address} is away; try again")
-        raw = params if isinstance(params, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(params))
         number = next(self._ids)
         future: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
         self._calls[number] = future
         try:
-            self._writer.write(messages.encode(messages.Call(number, method, raw, wait, who)))
-            await self._writer.drain()
+            writer.write(_call(number, method, params, who, wait))
+            await writer.drain()
             return await future
         except OSError as error:
             raise endpoint.unreachable(self._address, error) from None
         finally:
             self._calls.pop(number, None)
 
+    def tell(self, method: str, params: Any, who: Who | None = None) -> None:
+        """Ask for something whose answer nobody waits for, now: it is done before whatever is asked from here on. A
+        daemon that is away is told nothing."""
+        writer = self._open_writer()
+        if writer is not None:
+            writer.write(_call(next(self._ids), method, params, who, None))
+
     # ── its life ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _open_writer(self) -> asyncio.StreamWriter | None:
+        """None while the daemon is away; also when the line is cut and whoever reads from it has not noticed yet."""
+        writer = self._writer
+        return None if writer is None or writer.is_closing() or not self._up.is_set() else writer
 
     async def _live(self) -> None:
         pause = 0.05
@@ -181,6 +193,11 @@ class Link:
         for future in self._calls.values():
             if not future.done():
                 future.set_exception(DaemonUnavailable(error.message))
+
+
+def _call(number: int, method: str, params: Any, who: Who | None, wait: bool | None) -> bytes:
+    raw = params if isinstance(params, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(params))
+    return messages.encode(messages.Call(number, method, raw, wait, who))
 
 
 def compact(body: bytes) -> msgspec.Raw:

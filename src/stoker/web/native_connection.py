@@ -48,8 +48,8 @@ class Connection(asyncio.Protocol):
     is: woken, it waits for its turn, and tells what there is. Only what must be asked for runs in a task."""
 
     __slots__ = (
-        "_head", "_listener", "_paused", "_queued", "_resumed", "_speech", "_spoke", "_task", "_transport", "_unsent",
-        "_woken", "stream", "voice",
+        "_head", "_listener", "_paused", "_queued", "_ready", "_resumed", "_speech", "_spoke", "_task", "_transport",
+        "_unsent", "_woken", "stream", "voice",
     )  # fmt: skip
 
     def __init__(self, listener: Host) -> None:
@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._spoke = listener.now
         """When something was sent last, or since when the other side has taken nothing."""
         self._unsent = 0
+        self._ready: bytearray | None = None  # of frames: not enough yet to be sent
         self._paused = self._queued = self._woken = False
 
     # ── the transport ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -190,16 +191,16 @@ class Connection(asyncio.Protocol):
 
     async def _ask(self, stream: Stream) -> None:
         """What needs the daemon, or is more than can be written at once."""
-        data = bytearray()
+        ready = self._ready = bytearray()
         try:
             async for frame in stream.frames():
-                data += self.voice.frame(frame)
-                if len(data) > BATCH:
-                    await self._write_all(bytes(data))
-                    data.clear()
+                ready += self.voice.frame(frame)
+                if len(ready) > BATCH:
+                    self._write(self._taken())
+                    await self._taking()
                     if stream.farewell is not None:
                         break
-            self._write(bytes(data))
+            self._write(self._taken())
         except Exception:
             log.exception("a stream broke; it is cut")
             self.abort()
@@ -207,7 +208,7 @@ class Connection(asyncio.Protocol):
 
     def _rest(self, stream: Stream) -> None:
         """The task is over."""
-        self._task = None
+        self._task = self._ready = None
         if not self._paused and (self._woken or stream.farewell is not None or not stream.places):
             self._queue()
 
@@ -217,8 +218,14 @@ class Connection(asyncio.Protocol):
             if not self._paused:
                 self._spoke = self._listener.now
 
-    async def _write_all(self, data: bytes) -> None:
-        self._write(data)
+    def _taken(self) -> bytes:
+        """What is made ready to be sent; it is forgotten here."""
+        taken = bytes(self._ready or b"")
+        if self._ready:
+            self._ready.clear()
+        return taken
+
+    async def _taking(self) -> None:
         if self._paused:
             self._resumed = asyncio.get_running_loop().create_future()
             await self._resumed
@@ -240,7 +247,9 @@ class Connection(asyncio.Protocol):
     def _hear(self, data: bytes) -> None:
         if self._speech is None or self.stream is None or self._transport is None:
             return
-        self._write(self._speech.hear(data, self.stream, self._listener.hub))
+        answers = self._speech.hear(data, self.stream, self._listener.hub)
+        # what was made ready comes first: after "unsubscribe" is answered nothing more is said of that topic
+        self._write(self._taken() + answers)
         if self._speech.over:
             self._close()
 

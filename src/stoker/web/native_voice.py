@@ -9,6 +9,7 @@ import msgspec
 from websockets.frames import Frame as Framed
 from websockets.frames import Opcode
 from websockets.http11 import Request
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
@@ -73,18 +74,24 @@ class Speech:
                 elif event.fin:
                     said, self._parts = bytes(self._parts), bytearray()
                     for told in _answers(said, stream, hub):
-                        self._protocol.send_text(told.encode())
+                        if self._open:  # else it said good-bye in the same breath
+                            self._protocol.send_text(told.encode())
         return self._to_send()
 
     def leave(self, reason: str) -> bytes:
         """The end of the talk."""
-        self._protocol.send_close(1001, reason)
+        if self._open:
+            self._protocol.send_close(1001, reason)
         return self._to_send()
 
     @property
     def over(self) -> bool:
         """Whether nothing more is to be said."""
         return self._protocol.close_expected()
+
+    @property
+    def _open(self) -> bool:
+        return self._protocol.state is State.OPEN
 
     def _to_send(self) -> bytes:
         return b"".join(self._protocol.data_to_send())

@@ -202,7 +202,9 @@ class Stream:
         for name, place in list(self.places.items()):
             async for frame in self._take_up(name, place):
                 yield frame
-            while place.joined and place.restless and self.places.get(name) is place:
+        # in turns: one topic of which there is always more does not keep the others back
+        while restless := [(name, one) for name, one in self.places.items() if one.joined and one.restless]:
+            for name, place in restless:
                 async for frame in self._guarded(name, place, self._advance(name, place)):
                     yield frame
 
@@ -219,7 +221,7 @@ class Stream:
         return any(not place.joined or place.behind for place in self.places.values())
 
     async def _take_up(self, name: str, place: Place) -> AsyncIterator[Frame]:
-        if not place.joined and self.places.get(name) is place:
+        if not place.joined and self._carries(name, place):
             async for frame in self._guarded(name, place, self._join(name, place)):
                 yield frame
 
@@ -249,12 +251,18 @@ class Stream:
         if reason is not None:
             yield self._frame("reset", {"topic": name, "reason": reason})
 
+    def _carries(self, name: str, place: Place) -> bool:
+        """Whether the topic is still wanted: what is dropped ends with the frame under way."""
+        return self.places.get(name) is place
+
     async def _advance(self, name: str, place: Place) -> AsyncIterator[Frame]:
-        if place.behind:
+        if place.behind and self._carries(name, place):
             reason, entries = await place.topic.replay(place)
-            if reason is not None:
+            if reason is not None and self._carries(name, place):
                 yield self._frame("reset", {"topic": name, "reason": reason})
             for entry in entries:
+                if not self._carries(name, place):
+                    return
                 if entry.offset is not None:
                     place.offset = entry.offset
                 yield Frame("message", entry.body, self.cursor())
@@ -265,6 +273,8 @@ class Stream:
 
     def _read(self, name: str, place: Place) -> Iterator[Frame]:
         for entry in place.topic.read(place):
+            if not self._carries(name, place):
+                return
             if entry.offset is not None:
                 if place.offset is not None and entry.offset <= place.offset:
                     continue

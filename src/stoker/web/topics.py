@@ -6,18 +6,21 @@ import asyncio
 from typing import Any
 
 import msgspec
+import structlog
 
 from stoker.model.audience import Address
-from stoker.model.errors import NotAllowed, StokerError, UnknownJob
+from stoker.model.errors import DaemonError, NotAllowed, RequestError, StokerError, UnknownJob
 from stoker.model.event import EventKind
 from stoker.model.job import ENDED
 from stoker.web.identity import Identity
 from stoker.web.link import Link
 from stoker.web.ring import Entry
-from stoker.web.stream import Place, Topic
+from stoker.web.stream import TRY_AGAIN, Place, Topic
 from stoker.wire import messages
 from stoker.wire.messages import Who
 from stoker.wire.records import EventRecord, event_outside
+
+log = structlog.get_logger(role="web")
 
 JOB_KEPT = 256 << 10
 """Bytes of a job's ring; who is further behind asks the daemon."""
@@ -53,6 +56,11 @@ class JobTopic(Topic):
         self._known = False
         self._line = 0
         """The connection that tells us; over another one it has to be asked for anew."""
+        self._asked = False
+        """Whether what is heard is for us: until we have asked, it was for those who followed the job before."""
+        self._over = False
+        """All was told. Who still reads does so from the ring and the store."""
+        self._subscribing: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
     async def check(self, who: Identity) -> None:
@@ -76,13 +84,26 @@ class JobTopic(Topic):
         await self.check(place.stream.caller.identity)
         place.offset = place.offset or 0
         async with self._lock:
-            if self._line != self.link.number:
-                await self._subscribe(place.offset)
+            if self._line != self.link.number and not self._over:
+                await self._subscribed(place.offset)
         lost = place.offset > self.ring.newest and (await self._after(place.offset, 1))[0]
         if lost:
             place.offset = 0
         self._take_up(place)
         return GONE if lost else None
+
+    async def _subscribed(self, offset: int) -> None:
+        """:meth:`_subscribe`, carried through also when the reader for whom it was begun has gone, or waits no longer:
+        asked twice, it would be told from two places at one time."""
+        if self._subscribing is None:
+            self._subscribing = asyncio.get_running_loop().create_task(self._subscribe(offset))
+            self._subscribing.add_done_callback(self._done)
+        await asyncio.shield(self._subscribing)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._subscribing = None
+        if not task.cancelled():
+            task.exception()  # whoever still waits is told
 
     async def _subscribe(self, offset: int) -> None:
         """Have the daemon tell what comes after all that the ring has had; or, as nothing has been asked for yet, after
@@ -93,8 +114,10 @@ class JobTopic(Topic):
             after = 0
         if self._line == 0 or after == 0:
             self.ring.begin(after)
-        await self.link.ask("subscribe", {"job": self.job, "after": after}, BRIDGE)
-        self._line = line
+        if self.places:  # else all went meanwhile, and the next who comes asks as another topic
+            self._asked = True
+            await self.link.ask("subscribe", {"job": self.job, "after": after}, BRIDGE)
+            self._line = line
 
     async def _after(self, offset: int, limit: int) -> tuple[bool, list[EventRecord]]:
         """What the job said beyond an offset, and whether some of that is gone: the event of the offset itself is asked
@@ -135,31 +158,48 @@ class JobTopic(Topic):
 
     def leave(self, place: Place) -> None:
         super().leave(place)
-        if not self.places and self._ending is not None:
-            self._ending.cancel()
+        if not self.places:
+            self._leave_end()
 
     def heard(self, event: messages.Event) -> None:
+        if not self._asked:
+            return
         if event.event == "end" and bytes(event.data) != b"null":
             told = msgspec.json.decode(event.data)
             self._publish_end({"topic": self.name, "reason": told["error"]})
             return
         if event.event == "end":
+            self._leave_end()
             self._ending = asyncio.get_running_loop().create_task(self._end())
             return
         record = msgspec.json.decode(event.data, type=EventRecord)
         if record.offset > self.ring.newest:
             self.publish(self._entry(record))
 
+    def _leave_end(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+
     async def _end(self) -> None:
         """All is told; how it ended is asked for, so that nobody has to ask again."""
-        try:
-            record = await self.link.get(dict[str, Any], "job", {"job": self.job}, BRIDGE)
-        except StokerError:
-            return  # the next connection tells it again
-        self._publish_end({"topic": self.name, "status": record["status"]})
+        while True:
+            try:
+                record = await self.link.get(dict[str, Any], "job", {"job": self.job}, BRIDGE)
+            except DaemonError:
+                return  # the next connection tells it again
+            except RequestError as error:
+                self._publish_end({"topic": self.name, "reason": error.code})
+                return
+            except StokerError as error:
+                log.warning("how a job ended is not known; trying again", job=self.job, error=error.message)
+                await asyncio.sleep(TRY_AGAIN)
+            else:
+                self._publish_end({"topic": self.name, "status": record["status"]})
+                return
 
     def _publish_end(self, told: dict[str, str]) -> None:
         """Who follows it from now on begins a new topic: the job may run again."""
+        self._over = True
         self.publish(Entry(msgspec.json.encode(told), None, "end"))
         if self.on_empty is not None:
             self.on_empty(self)
@@ -192,8 +232,9 @@ class PulseTopic(Topic):
         async with self._lock:
             if self._line != self.link.number:
                 line = self.link.number
-                await self.link.ask("subscribe", {"topic": self.name}, BRIDGE)
-                self._line = line
+                if self.places:
+                    await self.link.ask("subscribe", {"topic": self.name}, BRIDGE)
+                    self._line = line
         return None
 
     def read(self, place: Place) -> list[Entry]:

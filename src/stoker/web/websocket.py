@@ -7,7 +7,7 @@ import contextlib
 from typing import Any
 
 import msgspec
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from stoker.model.errors import NotAllowed, ProtocolError, StokerError
 from stoker.web import refusal
@@ -148,6 +148,8 @@ class Talk:
         while True:
             async for frame in stream.frames():
                 await self._send(frame)
+                if stream.farewell is not None:
+                    break
             if stream.farewell is not None:
                 await self._send(bye(stream.farewell))
                 await self._socket.close(1001, stream.farewell)
@@ -162,6 +164,8 @@ class Talk:
         await self._write(text(frame))
 
     async def _write(self, text: str) -> None:
+        if self._socket.application_state is not WebSocketState.CONNECTED:
+            raise WebSocketDisconnect(1006)  # another of our tasks has found out
         self._stream.busy = True
         self._stream.busy = await sent(self._line, self._socket.send_text(text))
 

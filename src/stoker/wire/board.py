@@ -23,6 +23,8 @@ from pathlib import Path
 
 import msgspec
 
+from stoker.wire import forked
+
 SIZE = 1 << 16
 LOOK_EVERY = 0.05
 """Seconds that a router is taken to live after it was seen to."""
@@ -102,6 +104,10 @@ class Reader:
         self._trusted_until = 0.0
         self._generation = -1
         self._workers: dict[str, int] = {}
+        forked.in_child(self, Reader._unlock)
+
+    def _unlock(self) -> None:
+        self._lock = threading.Lock()
 
     def workers(self, product: str) -> int:
         """How many workers of a product live; 0 when no router does."""

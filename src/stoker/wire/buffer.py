@@ -29,11 +29,10 @@ from stoker.wire.exchange import MARK
 B = TypeVar("B", bound="Buffer")
 
 RELIEVE_AT_ONCE, RELIEVE_PAUSE = 2 << 20, 0.0001
-"""Bytes, and seconds between them. The kernel holds the lock of the address space meanwhile, and may keep a processor
-that the receiver waits for: 512 MB in one piece made a move 10 ms longer at times, on two processors."""
+"""Bytes, and seconds between them: more may keep a processor that the receiver waits for (512 MB in one piece made a
+move 10 ms longer at times)."""
 DONTNEED = getattr(mmap, "MADV_DONTNEED", 4)
-WRITABLE = 1
-"""PyBUF_WRITABLE: a view that may be written to."""
+WRITABLE = 1  # PyBUF_WRITABLE
 _libc = ctypes.CDLL(None)
 
 
@@ -118,12 +117,16 @@ class Buffer:
         return self._ended is BufferMoved
 
     def close(self) -> None:
-        """Let go of the memory; closed twice is closed."""
-        self._let_go(BufferClosed)
+        """Let go of the memory; closed twice is closed. One on its way to somebody else is kept until it is there."""
+        if not self.moved:
+            self._let_go(BufferClosed)
 
     def give(self) -> int:
         """Begin to move: nobody can use it here any more. The descriptor, which stays ours until :meth:`gone`."""
-        self.check()
+        if (
+            self._ended is not None
+        ):  # not by check(): no call lies between, so of two threads that move it only one does
+            raise self._ended
         self._ended = BufferMoved
         return self._fd
 
@@ -132,7 +135,7 @@ class Buffer:
         return self._fd
 
     def take_back(self) -> None:
-        """It was not moved after all: nobody took it."""
+        """It was not moved: nobody took it."""
         if self._fd >= 0:
             self._ended = None
 

@@ -86,7 +86,9 @@ class Link(Outgoing):
         self._on_close()
 
     def _broken(self) -> None:
-        self.close()
+        # who is gone may have said something before: that is still there to read, and the end comes after it
+        while self._backlog:
+            close_all(self._backlog.popleft()[1])
 
     def _read(self) -> None:
         while self._sock is not None:

@@ -41,7 +41,14 @@ def receive(sock: socket.socket, size: int, flags: int = 0) -> tuple[bytes, list
 
 def duplicates(fds: Iterable[int]) -> list[int]:
     """Further descriptors of the same files, to be given away."""
-    return [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in fds]
+    made: list[int] = []
+    try:
+        for fd in fds:
+            made.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3))
+    except BaseException:
+        close_all(made)
+        raise
+    return made
 
 
 def close_all(fds: Iterable[int]) -> None:

@@ -18,6 +18,8 @@ from stoker.wire.outgoing import Outgoing
 from stoker.wire.rights import close_all
 
 CHUNK = 1 << 18
+READS = 16
+"""Reads in one turn of the loop: who talks without end must not have it to himself."""
 HIGH = 1 << 16
 """Bytes that wait to be written when the protocol is told to pause; it is told to go on when none wait."""
 
@@ -43,9 +45,10 @@ class Transport(Outgoing):
         self._listener = listener
         self._fds: deque[int] = deque()
         self._paused = False
+        self._reading = True
         self._closing = False
         listener.connection_made(self)
-        if not self._closing:
+        if self._reading and not self._closing:
             loop.add_reader(sock.fileno(), self._read)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -71,6 +74,22 @@ class Transport(Outgoing):
             raise ProtocolError(f"{count} buffers were announced, and {len(self._fds)} descriptors came with the line")
         return [self._fds.popleft() for _ in range(count)]
 
+    def pause_reading(self) -> None:
+        """Read nothing for now; that the other side is gone is noticed by what is still to be written."""
+        if self._reading and not self._closing:
+            self._reading = False
+            self._loop.remove_reader(self._raw.fileno())
+
+    def resume_reading(self) -> None:
+        if not self._reading and not self._closing:
+            self._reading = True
+            self._loop.add_reader(self._raw.fileno(), self._read)
+
+    @property
+    def unsent_fds(self) -> int:
+        """Descriptors that wait to be sent."""
+        return sum(len(fds) for _, fds in self._backlog)
+
     @property
     def stray_fds(self) -> int:
         """Descriptors that no line has claimed yet."""
@@ -91,7 +110,9 @@ class Transport(Outgoing):
         self._end()
 
     def _read(self) -> None:
-        while self._sock is not None and not self._closing:
+        for _ in range(READS):
+            if self._sock is None or self._closing or not self._reading:
+                return
             try:
                 data, fds = rights.receive(self._sock, CHUNK)
             except BlockingIOError:

@@ -298,6 +298,60 @@ def test_scripts_hear_what_is_for_scripts(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+def test_a_script_that_was_behind_and_hushed_hears_again(tmp_path: Path) -> None:
+    """What it had not read when it left concerns it no more, and does not keep it from hearing when it comes again."""
+
+    async def test(hub: Hub, _store: SqliteStore, _clock: FakeClock) -> None:
+        script = Ear(room=0)
+        said: list[Any] = []
+        hub.listen(script, said.append)
+        await comes(lambda: said)
+        await hub.push(message(1, role=Roles.script))
+        assert script.behind == 0
+        hub.hush(script, said.append)
+        script.room = None
+        hub.resumed(script)
+        hub.listen(script, said.append)
+        await comes(lambda: len(said) == 3)
+        await hub.push(message(2, role=Roles.script))
+        await comes(lambda: script.heard)
+        assert script.heard == [2]
+
+    run(tmp_path, test)
+
+
+def test_who_comes_while_a_loss_is_read_that_concerned_others_is_entered(tmp_path: Path) -> None:
+    async def test(hub: Hub, store: SqliteStore, _clock: FakeClock) -> None:
+        first, second = Ear(), Ear()
+        await attached(hub, first)
+        await hub.push(message(0))
+        asked, answer = asyncio.Event(), asyncio.Event()
+        after = store.messages.after
+
+        async def slowly(*args: Any, **more: Any) -> Any:
+            page = await after(*args, **more)
+            if page.reset:
+                asked.set()
+                await answer.wait()
+            return page
+
+        store.messages.after = slowly  # type: ignore[method-assign]
+        with contextlib.closing(sqlite3.connect(store.path)) as file, file:
+            file.execute("UPDATE audience SET epoch = 'another', newest = 5")
+        hub.wake()
+        await asked.wait()
+        hub.leave(first)
+        coming = asyncio.ensure_future(attached(hub, second))
+        await asyncio.sleep(0)
+        answer.set()
+        async with asyncio.timeout(20):
+            assert await coming == Head("another", 5)
+        await hub.push(message(1))
+        assert (first.heard, second.heard) == ([0], [1])
+
+    run(tmp_path, test)
+
+
 # ── the tree ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 few = st.sampled_from("abc")

@@ -16,6 +16,7 @@ from stoker.model.interrupt import DaemonGone
 from stoker.model.outcome import Blame, Cancelled, Failed, Fault, Lost, Outcome, Snoozed
 from stoker.run import executor
 from stoker.run.executor import Run, execute, execute_async
+from stoker.run.stopping import interruption
 from stoker.wire import frames
 from stoker.wire.frames import Decoder, Interrupt
 from tests.unit.run.bench import assign, outcome, outcome_async, started
@@ -154,7 +155,7 @@ def test_a_task_that_was_interrupted_ends_as_it_was_interrupted(kind: str, expec
         run, commands = started(sleeps)
         task = asyncio.create_task(execute_async(run, lambda: commands))
         await asyncio.sleep(0)
-        run.interrupted = Interrupt(1, kind, "why")
+        run.interrupted = interruption(Interrupt(1, kind, "why"))
         task.cancel()
         await task
         return run

@@ -8,6 +8,7 @@ import io
 import mmap
 import os
 import pickle
+import resource
 import socket
 import subprocess
 import sys
@@ -363,3 +364,33 @@ def test_one_that_is_there_twice_is_sent_once_and_too_many_are_refused() -> None
 def test_a_size_is_a_number_of_bytes(size: Any) -> None:
     with pytest.raises(InvalidBuffer, match=r"takes a number of bytes, not .*; Buffer\.of\(data\) copies data"):
         Buffer(size)
+
+
+def test_what_is_on_its_way_is_not_closed_by_who_gave_it() -> None:
+    """The descriptor is needed until the other side has answered; and nobody gives it twice."""
+    buffer = Buffer.of(b"abc")
+    fd = buffer.give()
+    buffer.close()
+    assert os.pread(fd, 3, 0) == b"abc"
+    with pytest.raises(BufferMoved):
+        buffer.give()
+    buffer.take_back()
+    assert bytes(buffer) == b"abc"
+    buffer.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+def test_duplicates_are_all_there_or_none() -> None:
+    """No descriptor is left for the second one: the first is not left open."""
+    before = open_fds()
+    (first,) = rights.duplicates([0])
+    close_all([first])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first + 1, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            rights.duplicates([0, 0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert open_fds() == before

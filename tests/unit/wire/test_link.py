@@ -192,6 +192,16 @@ async def test_sending_to_one_who_left_ends_the_link(ends: Ends) -> None:
 
 
 @on_a_loop
+async def test_what_was_said_before_leaving_is_heard_though_something_is_sent_first(ends: Ends) -> None:
+    """A job ends, and its process with it, while the answer to a question of it is on its way."""
+    ends.theirs.sendall(frames.encode([SAID]))
+    ends.theirs.close()
+    ends.link.send(Leave())
+    await ends.until(lambda: ends.closed > 0)
+    assert (ends.frames, ends.closed) == ([SAID], 1)
+
+
+@on_a_loop
 async def test_a_paused_link_reads_nothing_until_it_goes_on(ends: Ends) -> None:
     ends.link.pause()
     ends.theirs.sendall(frames.encode([SAID]))

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import hmac
 import os
+import resource
 import socket
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -29,6 +30,8 @@ CALLS_MAX = 1000
 """Calls of one client under way at one time; the next is refused."""
 PING_EVERY = 10.0
 """Seconds between pings while a client waits: well within the 30 s that it takes for silence."""
+UNSENT_SHARE = 8
+"""Descriptors in answers that one client does not read may be one in so many of those this process may have."""
 INIT_WITHIN = 10.0
 """Seconds a client has to say who it is."""
 
@@ -91,10 +94,15 @@ class Connection(asyncio.Protocol):
         self._lobby.farewell(self, self._role)
 
     def pause_writing(self) -> None:
+        """It does not read what it is told, and so it is not heard: what it asks would be kept here, without bound."""
         self._writable.clear()
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._writable.set()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
         if self._seat is not None:
             self._seat.resumed()
 
@@ -105,6 +113,8 @@ class Connection(asyncio.Protocol):
             self._refuse(error)
             return
         for line in lines:
+            if self._transport.is_closing():
+                return  # it is gone, or not welcome: what else it said is not done any more
             try:
                 self._message(messages.decode(line))
             except StokerError as error:
@@ -131,6 +141,10 @@ class Connection(asyncio.Protocol):
                 result = messages.JobResult(result.job_id, error=refused, code=NotAllowed.code)
             self._say(result)
             return
+        if fds and self._transport.unsent_fds + len(fds) > _unsent_most():
+            close_all(fds)
+            dropped = "its buffers were dropped: you do not read your answers, and too many buffers wait there already"
+            result, fds = messages.JobResult(result.job_id, error=dropped, code=NotAllowed.code), ()
         self._transport.write(messages.encode(result), fds)
 
     def close(self) -> None:
@@ -221,10 +235,6 @@ class Connection(asyncio.Protocol):
         assert self._role is not None
         assert self._seat is not None
         try:
-            if call.method == "subscribe":
-                # what is said afterwards comes after the answer
-                await self._seat.subscribe(call, functools.partial(self._reply, call.id))
-                return
             asker = Asker(self._role, call.who, self._uid)
             value = await table.answer(self._house, asker, call.method, call.params, call.wait)
             self._reply(call.id, value)
@@ -258,6 +268,11 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: StokerError) -> None:
         self._say(messages.error(None, error))
         self.close()
+
+
+def _unsent_most() -> int:
+    """Descriptors that may wait for one client to read its answers."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // UNSENT_SHARE
 
 
 def _peer(sock: Any) -> int | None:

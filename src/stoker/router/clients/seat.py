@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
+import structlog
 
 from stoker.model import ids
 from stoker.model.audience import Tab
@@ -19,6 +20,8 @@ from stoker.wire import messages
 from stoker.wire.messages import Offset, Who
 from stoker.wire.records import event_record
 from stoker.wire.topics import AUDIENCE
+
+log = structlog.get_logger(role="router")
 
 SUBSCRIPTIONS_MAX = 10_000
 """Jobs that one connection may follow at one time."""
@@ -39,6 +42,18 @@ class Streams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max: Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
+class _Once:
+    """An answer that is given once; whatever comes later is left out."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply: Reply | None = reply
+
+    def __call__(self, value: Any) -> None:
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            reply(value)
+
+
 class Seat:
     """The place of one connection. ``say`` sends a line, ``writable`` is cleared while the other side does not read."""
 
@@ -51,7 +66,8 @@ class Seat:
         self._listens = False
         # not a task each: a bridge that comes back has thousands of tabs
         self.at_once = {
-            "attach": self._attach, "detach": self._detach, "unsubscribe": self._unsubscribe, "streams": self._streams,
+            "attach": self._attach, "detach": self._detach, "subscribe": self._subscribe,
+            "unsubscribe": self._unsubscribe, "streams": self._streams,
         }  # fmt: skip
         self.behind: int | None = None
 
@@ -103,7 +119,7 @@ class Seat:
 
     # ── topics ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def subscribe(self, call: messages.Call, reply: Reply) -> None:
+    def _subscribe(self, call: messages.Call, reply: Reply) -> None:
         """Events of a job from a cursor on, ended by an ``end`` event; or those of a topic, as they come."""
         who = self._allowed(call)
         wanted: Subscription = table.read(Subscription, call.params)
@@ -111,16 +127,15 @@ class Seat:
             self._enter(_only_topic(wanted), who, reply)
             return
         id = ids.job_id(_job(wanted))
-        if self._role == "web":
-            await scope.seen(self._house, who, id)
-        else:
-            await self._house.store.get(id)
         if id in self._following:
             self._following.pop(id).cancel()
         elif len(self._following) >= SUBSCRIPTIONS_MAX:
             raise NotAllowed(f"{SUBSCRIPTIONS_MAX} jobs are followed on this connection; unsubscribe from some")
-        self._following[id] = asyncio.get_running_loop().create_task(self._follow(id, wanted.after))
-        reply({"topic": f"job:{id}"})
+        # entered at once, so that what is asked in one breath is done in turn; answered also to who left meanwhile
+        answer = _Once(reply)
+        task = asyncio.get_running_loop().create_task(self._look_up(id, wanted.after, who, answer))
+        task.add_done_callback(lambda _: answer({"topic": f"job:{id}"}))
+        self._following[id] = task
 
     def _unsubscribe(self, call: messages.Call, reply: Reply) -> None:
         """Answers whether there was a subscription."""
@@ -151,6 +166,25 @@ class Seat:
     def _allowed(self, call: messages.Call) -> Who | None:
         table.check_role(call.method, self._role, table.ON_THE_LINE[call.method])
         return scope.checked(call.who, self._role)
+
+    async def _look_up(self, job: str, after: int, who: Who | None, answer: Reply) -> None:
+        """Answer, and follow the job; what is said comes after the answer."""
+        try:
+            if self._role == "web":
+                await scope.seen(self._house, who, job)
+            else:
+                await self._house.store.get(job)
+        except StokerError as error:
+            answer(error)
+        except Exception:
+            log.exception("a call failed by our own fault", method="subscribe")
+            answer(StokerError("the daemon made a mistake; its log says more"))
+        else:
+            answer({"topic": f"job:{job}"})
+            await self._follow(job, after)
+        finally:
+            if self._following.get(job) is asyncio.current_task():
+                del self._following[job]
 
     async def _follow(self, job: str, after: int) -> None:
         topic = f"job:{job}"

@@ -158,11 +158,11 @@ class Dispatcher:
 
     def serve(self, product: str) -> None:
         """Workers of a product may have room; who waits here comes before jobs that wait in the store."""
-        waiting = self._waiting.get(product)
-        while waiting and self._hand_over(waiting[0]):
-            waiting.popleft()
-        if waiting is not None and not waiting:
-            self._waiting.pop(product, None)
+        while (waiting := self._waiting.get(product)) and (worker := self._pool.direct(product)) is not None:
+            direct = waiting.popleft()
+            if not waiting:
+                del self._waiting[product]
+            self._hand_over(direct, worker)
 
     def look_soon(self) -> None:
         """Workers came or went: the board says so before the loop goes to sleep, and who waits for none is told."""
@@ -223,18 +223,17 @@ class Dispatcher:
             self.end(direct, frame.outcome, frame.buffers, fds)
 
     def _place(self, direct: Direct) -> None:
-        waiting = self._waiting.get(direct.order.product)
-        if waiting or not self._hand_over(direct):
-            self._waiting.setdefault(direct.order.product, deque()).append(direct)
+        product = direct.order.product
+        worker = None if product in self._waiting else self._pool.direct(product)
+        if worker is None:
+            self._waiting.setdefault(product, deque()).append(direct)
+        else:
+            self._hand_over(direct, worker)
 
-    def _hand_over(self, direct: Direct) -> bool:
-        worker = self._pool.direct(direct.order.product)
-        if worker is None or worker.room <= 0:
-            return False
+    def _hand_over(self, direct: Direct, worker: Resident) -> None:
         self._runs[direct.run] = direct
         direct.worker, direct.isolation = worker, Isolation(worker.isolation)
-        worker.assign([direct], self._settings().kill_grace)
-        return True
+        self._pool.give(worker, direct)
 
     def _late(self, direct: Direct) -> None:
         """The caller's time is over; a handler that goes on is stopped, and not waited for."""
@@ -248,10 +247,11 @@ class Dispatcher:
         if direct.run in self._runs:
             direct.cancelled(reason, self._settings().kill_grace)
             return
-        waiting = self._waiting[direct.order.product]
-        waiting.remove(direct)
-        if not waiting:
-            del self._waiting[direct.order.product]
+        waiting = self._waiting.get(direct.order.product)
+        if waiting is not None and direct in waiting:  # else it is being told that nobody takes it
+            waiting.remove(direct)
+            if not waiting:
+                del self._waiting[direct.order.product]
         close_all(direct.take_fds())
 
     def _tell(self, direct: Direct, answer: JobResult, fds: Sequence[int]) -> None:
@@ -285,7 +285,7 @@ class Dispatcher:
             self._board.say(live)
         self.room()
         for product in [product for product in self._waiting if not live[product]]:
-            for direct in self._waiting.pop(product):
+            for direct in self._waiting.pop(product, ()):  # whoever is told may turn out to be gone, with all it asked
                 close_all(direct.take_fds())
                 error = f"no worker of {product} lives any more"
                 self._tell(direct, JobResult(direct.order.job_id, error=error, code=NoWorker.code), ())

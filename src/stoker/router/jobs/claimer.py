@@ -13,6 +13,7 @@ from stoker.model.clock import Clock
 from stoker.model.command import CommandSpec
 from stoker.model.errors import StoreError
 from stoker.model.job import Claimed
+from stoker.router.jobs.rates import Rates
 from stoker.router.jobs.trust import FAREWELL, Trust, asked_now
 from stoker.router.pools import share as pools_share
 from stoker.router.pools.lanes import FORK
@@ -57,7 +58,7 @@ class Claimer:
 
     def __init__(
         self, store: Store, pool: Pool, settings: Current, clock: Clock, boot: str,
-        start: Callable[[list[Claimed], Trust], None],
+        start: Callable[[list[Claimed], Trust], None], decline: Callable[[list[Claimed], str], None],
     ) -> None:  # fmt: skip
         self._store = store
         self._pool = pool
@@ -65,13 +66,15 @@ class Claimer:
         self._clock = clock
         self._boot = boot
         self._start = start
+        self._decline = decline
         self._fresh: set[str] = set()
         self._everything = True
         self._more = True
         self._sated: set[str] = set()
         """Products that left some of their share: nothing of them waits."""
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._rates = Rates(self._look)
         self.paused: frozenset[str] = frozenset()
         self.cordoned = False
         self.roles: RoleGate | None = None
@@ -91,6 +94,9 @@ class Claimer:
             self._everything = True
         else:
             self._fresh.update(commands)
+        self._claim()
+
+    def _claim(self) -> None:
         if self._task is None and not self.stopped and not self.cordoned:
             asked = self._ask()
             if asked:
@@ -107,8 +113,9 @@ class Claimer:
         """Claim no more; a claim under way is carried through, so that nothing it took is lost. A server that is away
         is not waited for: what it may have given us still, others find when the lease is over."""
         self.stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._rates.stop()
+        if self._again is not None:
+            self._again.cancel()
         if self._task is not None:
             _, late = await asyncio.wait({self._task}, timeout=FAREWELL if self._store.shared else None)
             for task in late:
@@ -194,20 +201,25 @@ class Claimer:
         except StoreError as error:
             log.error("claim failed", error=error.message)
             self._more = True
-            self._later(self._settings().look)
+            self._try_again()
             return
-        if jobs:
+        if jobs and self.cordoned:
+            self._decline(jobs, "its node was cordoned")
+        elif jobs:
             failpoint.hit("after-claim")
             self._start(jobs, asked.trust)
-        waits = [quota.interval for quota in asked.quotas if quota.interval is not None]
-        if waits:
-            self._later(min(waits))
+        self._rates.claimed(asked.quotas, jobs)
         if len(jobs) < asked.total and asked.product is not None:
             self._sated.add(asked.product)
         if len(jobs) >= asked.total:
             self._everything = self._more = True
 
-    def _later(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.wake)
+    def _try_again(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+        self._again = asyncio.get_running_loop().call_later(self._settings().look, self.wake)
+
+    def _look(self, commands: set[str]) -> None:
+        """A rate lets these go on."""
+        self._fresh |= commands
+        self._claim()

@@ -154,7 +154,7 @@ class Desk:
         have them."""
         assert self.pool is not None
         if self._store.shared and trust.left <= 0:
-            self._settle([(job, Returned("its claim was answered too late", begun=False), None) for job in jobs])
+            self.decline(jobs, "its claim was answered too late")
             return
         settings, born, commands = self._settings(), self._clock.mono(), self.pool.commands
         started = []
@@ -183,6 +183,10 @@ class Desk:
         if self._log.is_enabled_for(logging.INFO):
             for job in (attempt.job for attempt in started):
                 self._log.info(f"Processing command {job.command}", job=job.id, attempt=job.attempt)
+
+    def decline(self, jobs: Sequence[Claimed], why: str) -> None:
+        """Jobs were claimed that must not begin here: give them back, with no attempt counted."""
+        self._settle([(job, Returned(why, begun=False), None) for job in jobs])
 
     def frames(self, frames: Sequence[Any]) -> None:
         """What processes of jobs say."""

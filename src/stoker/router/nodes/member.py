@@ -30,6 +30,8 @@ log = structlog.get_logger(role="router")
 
 RENEWALS = 3
 """Heartbeats and renewals in the time of one lease."""
+AGAIN = 1.0
+"""Seconds until it is asked again for orders about jobs that are not here yet."""
 
 
 class Member:
@@ -46,6 +48,8 @@ class Member:
         self._claimer = claimer
         self._audience = audience
         self._ordered = asyncio.Event()
+        self._obeying = asyncio.Lock()
+        self._again: asyncio.TimerHandle | None = None
         self.on_jobs: Callable[[], None] = lambda: None
         """Called when another daemon, or SQL, stored jobs."""
         self.on_orders: Callable[[], None] = lambda: None
@@ -87,10 +91,22 @@ class Member:
         return lease / RENEWALS
 
     async def obey(self) -> None:
-        """Do what others ordered: cancel running jobs, respect pauses."""
-        for id, reason in await self._store.orders(self._boot):
-            self._desk.cancel(id, reason)
-        self._claimer.paused = await self._store.pauses()
+        """Do what others ordered: cancel running jobs, respect pauses. One at a time: of two answers the older must not
+        come last."""
+        async with self._obeying:
+            orders = await self._store.orders(self._boot)
+            here = {attempt.job.id for attempt in self._desk.attempts}
+            for id, reason in orders:
+                self._desk.cancel(id, reason)
+            if not here.issuperset(id for id, _ in orders):
+                # claimed a moment ago, and the answer to the claim is still on its way
+                self._obey_again()
+            self._claimer.paused = await self._store.pauses()
+
+    def _obey_again(self) -> None:
+        if self._again is not None:
+            self._again.cancel()
+        self._again = asyncio.get_running_loop().call_later(AGAIN, self._ordered.set)
 
     async def wait_for_orders(self) -> float:
         """Wait until somebody says that there are orders, and obey them."""

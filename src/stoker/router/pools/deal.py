@@ -10,6 +10,12 @@ from stoker.router.jobs.attempt import Attempt
 from stoker.router.pools.resident import Resident
 
 
+def least_busy(workers: Iterable[Resident]) -> Resident | None:
+    """Who gets one job, in the same order; None where none has room."""
+    free = (worker for worker in workers if worker.room > 0)
+    return min(free, key=lambda worker: (worker.load, not worker.outgoing), default=None)
+
+
 def deal(waiting: deque[Attempt], workers: Iterable[Resident]) -> list[tuple[Resident, list[Attempt]]]:
     """Takes from ``waiting`` what the workers have room for; each worker's share, which it gets with one write. Where
     two have the same to do, the one that is on its way out comes first."""

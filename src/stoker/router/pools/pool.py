@@ -191,9 +191,15 @@ class Pool:
         return sorted(self._residents.values(), key=lambda one: (not one.spec.product, one.name))
 
     def direct(self, product: str) -> Resident | None:
-        """The least busy live worker of a product's pool."""
+        """The least busy worker of a product's pool that has room."""
         residents = self._residents.get(product)
         return None if residents is None else residents.least_busy()
+
+    def give(self, worker: Resident, attempt: Attempt) -> None:
+        """Run it on this worker, which has room, before any that wait."""
+        home = self._crew.home(worker)
+        assert isinstance(home, Residents)
+        home.give(worker, [attempt])
 
     def set(self, product: str, given: Mapping[str, Any]) -> PoolSpec:
         """Change the limits of a product's pool until the next start. Raises ValueError."""

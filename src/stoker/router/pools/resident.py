@@ -130,6 +130,11 @@ class Resident(Worker):
         return self._alone
 
     @property
+    def worn(self) -> bool:
+        """Whether it has had nearly all the jobs that it may take, so that its successor should be made."""
+        return self.limit is not None and self.limit - self.taken <= self.limit // 10
+
+    @property
     def load(self) -> int:
         """What it has to do now."""
         return len(self.attempts) + self.calls

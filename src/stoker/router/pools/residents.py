@@ -22,7 +22,7 @@ from stoker.model.outcome import Outcome, Returned
 from stoker.model.pool import PoolSpec
 from stoker.model.quantities import show_seconds
 from stoker.router.jobs.attempt import Attempt, End
-from stoker.router.pools.deal import deal
+from stoker.router.pools.deal import deal, least_busy
 from stoker.router.pools.deaths import BROKEN_AGAIN, Deaths
 from stoker.router.pools.resident import NOT_BEGUN, Resident
 from stoker.router.pools.timers import Timers
@@ -101,8 +101,8 @@ class Residents:
         return any(worker.takes for worker in self.workers) or self._failed or not self.workers
 
     def least_busy(self) -> Resident | None:
-        """The worker that has the least to do, of those that are there."""
-        return min(self.live, key=lambda worker: worker.load, default=None)
+        """The worker that would get the next job; None where none has room."""
+        return least_busy(self.live)
 
     @property
     def broken(self) -> str | None:
@@ -153,18 +153,19 @@ class Residents:
     def _match(self) -> None:
         self.first(self.spec.product)
         if self.waiting:
-            self._hand_out()
+            for worker, attempts in deal(self.waiting, self.workers):
+                self.give(worker, attempts)
         if self.waiting and len(self._fresh) < self.spec.most and self._deaths.left is None:
             if self._fresh:
                 self._timers.once("grow", self.spec.grow_after, self._grow)
             else:
                 self._fork(self.slots)
 
-    def _hand_out(self) -> None:
-        for worker, attempts in deal(self.waiting, self.workers):
-            worker.assign(attempts, self._kill_grace())
-            if worker.limit is not None and worker.limit - worker.taken <= worker.limit // 10:
-                self._replace(worker)
+    def give(self, worker: Resident, attempts: Sequence[Attempt]) -> None:
+        """Run them on this worker, which has room for them."""
+        worker.assign(attempts, self._kill_grace())
+        if worker.worn:
+            self._replace(worker)
 
     # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -187,6 +188,8 @@ class Residents:
             worker.limit = spec.recycle_jobs
             if not spec.enabled or worker.slots != slots:
                 self._replace(worker, now=True)
+            elif worker.worn:
+                self._replace(worker)
         while self.waiting and not spec.enabled:
             self._on_lost(self.waiting.popleft(), Returned("its product is disabled", begun=False))
         extra = len(self._fresh) - spec.most

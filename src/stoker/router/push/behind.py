@@ -68,7 +68,10 @@ class Behind:
                 if listener.behind >= head.offset:
                     listener.behind = None
                     return
-                page = await self._store.messages.after(listener.behind, PAGE, epoch=head.epoch)
+                begun = listener.behind
+                page = await self._store.messages.after(begun, PAGE, epoch=head.epoch)
+                if listener.behind != begun:
+                    continue  # it went meanwhile, and may have come again
                 if page.reset and listener.writable:
                     listener.say(reset_line(Head(page.epoch, listener.behind)))
                 head = self._head()

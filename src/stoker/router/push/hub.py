@@ -60,12 +60,7 @@ class Hub:
         """Put a tab into the tree. ``then`` is called with the end of what was pushed before, or why that is not known:
         what comes after will be said."""
 
-        def enter() -> None:
-            self.tree.attach(listener, tab)
-            if listener.behind is not None:
-                self.resumed(listener)
-
-        self._when_known(listener, enter, then)
+        self._when_known(listener, lambda: self.tree.attach(listener, tab), then)
 
     def listen(self, listener: Listener, then: Callable[[Head | StokerError], None]) -> None:
         """Say to a script what is pushed to scripts."""
@@ -73,7 +68,13 @@ class Hub:
 
     def detach(self, listener: Listener, tab: Tab, then: Callable[[bool], None]) -> None:
         """Take a tab out of the tree; whether it was there."""
-        self._after_others(listener, lambda: then(self.tree.detach(listener, tab)))
+
+        def leave() -> None:
+            was = self.tree.detach(listener, tab)
+            self._left(listener)
+            then(was)
+
+        self._after_others(listener, leave)
 
     def hush(self, listener: Listener, then: Callable[[bool], None]) -> None:
         """The script listens no more; whether it did."""
@@ -81,6 +82,7 @@ class Hub:
         def leave() -> None:
             was = listener in self._scripts
             self._scripts.discard(listener)
+            self._left(listener)
             then(was)
 
         self._after_others(listener, leave)
@@ -145,6 +147,11 @@ class Hub:
     @property
     def _somebody(self) -> bool:
         return bool(self._scripts or self.tree.size or self._arriving)
+
+    def _left(self, listener: Listener) -> None:
+        """Who listens to nothing any more is behind with nothing: when it comes again it begins where it comes."""
+        if not (listener in self._scripts or self.tree.holds(listener, Address())):
+            listener.behind = None
 
     def _rest(self) -> None:
         """Nobody is there any more: nothing is looked for, until somebody comes."""
@@ -241,6 +248,8 @@ class Hub:
             self._stale = True
             return
         page = await self._store.messages.after(head.offset, PAGE, epoch=head.epoch)
+        if self._head is None:
+            return  # all went meanwhile; who has come since then waits for the end as it is now
         if page.reset:
             self._lost(Head(page.epoch, page.messages[0].offset - 1 if page.messages else page.offset))
         self._deliver(page.messages, page.offset)

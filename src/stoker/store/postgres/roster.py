@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stoker.model.node import Beat, Node
-from stoker.store.base import NODES_KEPT
+from stoker.store.base import NODES_KEPT, Wake
 from stoker.store.postgres import rows
 from stoker.store.postgres.clock import ServerClock
 from stoker.store.postgres.session import Db
@@ -22,6 +22,10 @@ async def beat(db: Db, clock: ServerClock, beat: Beat, *, told: bool | None) -> 
     alone = bool(row[2])
     if told is not None and alone != told:
         await db.all("alone", "yes" if alone else "no")
+        if not alone:
+            # whoever came since the last heartbeat heard nothing of what was done here
+            for wake in Wake:
+                await db.value("wake", wake)
     return bool(row[1]), alone
 
 

@@ -104,12 +104,14 @@ class Worker:
 
     def _mark_started(self) -> None:
         assert self._started is not None
-        self._started.set_result(None)
+        if not self._started.done():  # whoever began it may have been stopped
+            self._started.set_result(None)
 
     def _fail_start(self, error: Exception) -> None:
         assert self._started is not None
         self._closed = True
-        self._started.set_exception(error)
+        if not self._started.done():
+            self._started.set_exception(error)
 
     def _take(self) -> list[_Request | None]:
         group = [self._queue.get()]

@@ -1,6 +1,10 @@
 -- name: beat
--- A node's heartbeat, the first one enters it and tells the others; the store's time, whether the name is cordoned, and
--- whether the node has the store to itself: others are taken for alive for twice as long as they said.
+-- A node's heartbeat. The first one, and one that comes after the node was taken for gone, tells the others. The store's
+-- time, whether the name is cordoned, and whether the node has the store to itself: others are taken for alive for twice
+-- as long as they said.
+WITH known AS (
+  SELECT FROM stoker.nodes o WHERE o.boot = $1 AND o.heartbeat + make_interval(secs => 2 * o.seconds) >= stoker.now()
+)
 INSERT INTO stoker.nodes AS n (boot, name, host, pid, version, labels, slots, running, started, heartbeat, seconds)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, t.now, t.now, $9 FROM (SELECT stoker.now() AS now) t
 ON CONFLICT (boot) DO UPDATE SET labels = excluded.labels, slots = excluded.slots, running = excluded.running,
@@ -8,7 +12,7 @@ ON CONFLICT (boot) DO UPDATE SET labels = excluded.labels, slots = excluded.slot
 RETURNING n.heartbeat, EXISTS (SELECT FROM stoker.cordons c WHERE c.name = $2),
           NOT EXISTS (SELECT FROM stoker.nodes o
                       WHERE o.boot <> $1 AND o.heartbeat + make_interval(secs => 2 * o.seconds) >= stoker.now()),
-          CASE WHEN n.started = n.heartbeat THEN stoker.wake('orders') END;
+          CASE WHEN NOT EXISTS (SELECT FROM known) THEN stoker.wake('orders') END;
 
 -- name: alone
 -- Whether this session's changes are told to nobody, because there is nobody.
