@@ -175,16 +175,15 @@ class Seat:
             else:
                 await self._house.store.get(job)
         except StokerError as error:
+            self._forget(job)
             answer(error)
         except Exception:
             log.exception("a call failed by our own fault", method="subscribe")
+            self._forget(job)
             answer(StokerError("the daemon made a mistake; its log says more"))
         else:
             answer({"topic": f"job:{job}"})
             await self._follow(job, after)
-        finally:
-            if self._following.get(job) is asyncio.current_task():
-                del self._following[job]
 
     async def _follow(self, job: str, after: int) -> None:
         topic = f"job:{job}"
@@ -199,9 +198,13 @@ class Seat:
             # about this topic alone: whatever else is under way here goes on
             data = msgspec.Raw(msgspec.json.encode(messages.Mishap(error.code, error.message)))
         finally:
-            if self._following.get(job) is asyncio.current_task():
-                del self._following[job]
+            self._forget(job)
         self._send(messages.encode(messages.Event("end", data, topic, after)))
+
+    def _forget(self, job: str) -> None:
+        """This task follows it no more; another may by now."""
+        if self._following.get(job) is asyncio.current_task():
+            del self._following[job]
 
 
 def _place(head: Head | StokerError, **more: str) -> Any:
