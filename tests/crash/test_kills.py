@@ -16,7 +16,7 @@ from stoker import JobFailed
 from stoker.model.errors import StokerError
 from tests import ledger
 from tests.crash.conftest import Make
-from tests.daemon import Daemon, scaled, until
+from tests.daemon import LOADED, Daemon, scaled, until
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_kill_nine_at_random_points(make: Make) -> None:
     ledger.check(daemon.folder, daemon.store, ids, faults=kills, expect="completed")
     print(f"D6: {sum(kills.values())} kills, noticed within {max(noticed):.3f} s at worst")
     assert len(noticed) >= wanted / 2
-    assert max(noticed) < 1.0
+    assert max(noticed) < 1.0 + LOADED
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_solid_queue_589_a_node_that_slept_writes_nothing(fleet: Fleet) -> None:
     assert fleet.rows().items() >= before.items(), "not a word of the sleeper was written"
     fleet.check([*ids, "afterwards"], faults=dict.fromkeys(ids, 1))
     print(f"D9: asleep for {3 * LEASE:g} s; its children were dead {killed:.2f} s after it woke")
-    assert killed < 2.0
+    assert killed < 2.0 + LOADED
 
 
 def test_hexpm_1825_a_long_job_is_not_taken_for_lost(fleet: Fleet) -> None:

@@ -169,7 +169,7 @@ def test_a_rate_per_command(daemon: Daemon) -> None:
     assert "rate limit: one start of queue.rated every 0.1 s" in why(jobs[-1])
     starts = sorted(job.result(20) for job in jobs)
     assert starts[-1] - starts[0] >= 0.45
-    assert starts[-1] - starts[0] < 3.0
+    assert starts[-1] - starts[0] < 3.0 + LOADED
 
 
 def test_too_long_in_the_queue(narrow: tuple[Daemon, JobHandle[None]]) -> None:

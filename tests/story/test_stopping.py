@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -98,6 +99,39 @@ def test_a_hurry_gives_jobs_back(make: Make, grace: str) -> None:
     for job in jobs:
         record = job.wait(20)
         assert (record.status, record.attempt) == ("completed", 1)
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
+def test_signals_to_the_last_moment(make: Make, again: int) -> None:
+    """V91: whatever comes while it leaves, up to its last breath, its end is one in order: the exit code is 0."""
+    daemon = make("story", spares=0)
+    daemon.send(signal.SIGTERM)
+
+    def gone() -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            daemon.send(again)
+        return not alive(daemon.pid)
+
+    until(gone)
+    assert daemon.exit_code() == 0
+    assert "starting it again" not in daemon.log()
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGUSR2, signal.SIGTERM), (signal.SIGTERM, signal.SIGUSR2)])
+def test_a_stop_and_a_restart(make: Make, numbers: tuple[int, int]) -> None:
+    """V61, V91: whichever comes first, it stops, and as if the other had not come: the running job comes to its end,
+    and the exit code is 0."""
+    daemon = make("story")
+    job = daemon.client.submit("story.wait", {"gate": "both"})
+    daemon.wait_here("both")
+    first, second = numbers
+    daemon.send(first)
+    until(lambda: "stopping" in daemon.log())
+    daemon.send(second)
+    until(lambda: refused(daemon))
+    daemon.open_gate("both")
+    assert daemon.exit_code() == 0
+    assert row(daemon, job.id)[:2] == ("completed", 1)
 
 
 def test_stop_by_a_client(make: Make) -> None:

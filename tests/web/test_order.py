@@ -286,6 +286,27 @@ def test_a_topic_of_which_there_is_much_does_not_keep_the_others_back(folder: Pa
     run(folder, test)
 
 
+def test_nor_one_that_is_asked_for_meanwhile(folder: Path) -> None:
+    async def test(hub: Hub, daemon: Slow) -> None:
+        newest = 5 * PAGE
+        live = Reader(hub, newest)
+        await daemon.known()
+        daemon.answer(await daemon.asked("events"), [record(newest)])
+        daemon.answer(await daemon.asked("subscribe"), {"topic": TOPIC})
+        late = Reader(hub)
+        call = await daemon.asked("events")
+        hub.carry(late.stream, "job:j2", None)
+        for page in range(2):
+            assert call["method"] == "events"
+            daemon.answer(call, [record(page * PAGE + one) for one in range(1, PAGE + 1)])
+            call = await daemon.asked()
+        assert call["params"] == {"job": "j2"}, "not after all of the other"
+        await live.leave()
+        await late.leave()
+
+    run(folder, test)
+
+
 def test_a_line_that_was_cut_just_now_is_away_and_no_accident(folder: Path) -> None:
     async def test(hub: Hub, daemon: Slow) -> None:
         reader = await followed(hub, daemon)

@@ -26,6 +26,11 @@ from stoker.store.address import store_at
 
 log = structlog.get_logger(role="router")
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
+RELOADS = (signal.SIGHUP, signal.SIGUSR1)
+RESTARTS = (signal.SIGUSR2,)
+SIGNALS = (*STOPS, *RELOADS, *RESTARTS)
+
 NPROC_SPARE = 1000
 """Processes beyond the consumers that RLIMIT_NPROC should allow (V105)."""
 
@@ -76,6 +81,8 @@ async def _run(settings: Settings, listeners: list[socket.socket], hold: offline
     systemd.notify("READY=1", f"STATUS={len(router.house.pool.commands)} commands ready")
     again = await router.run()
     beat.cancel()
+    # there is nothing left to hurry, and nobody hears it: a signal would only make a crash of an end in order
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     return exits.AGAIN if again else exits.OK
 
 
@@ -93,11 +100,9 @@ def _listen_to_signals(router: Router, hold: offline.Hold) -> None:
         hold.leaving()
         router.ask_stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    for number in (signal.SIGHUP, signal.SIGUSR1):
-        loop.add_signal_handler(number, reload)
-    loop.add_signal_handler(signal.SIGUSR2, router.ask_restart)
+    for numbers, told in ((STOPS, stop), (RELOADS, reload), (RESTARTS, router.ask_restart)):
+        for number in numbers:
+            loop.add_signal_handler(number, told)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # see `stoker up`: what came before is heard now
 
 

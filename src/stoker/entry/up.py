@@ -38,6 +38,8 @@ CRASH_WINDOW = 60.0
 """More than so many crashes within so many seconds: give up, with the router's own exit code."""
 FINAL = frozenset({exits.OK, exits.USAGE, exits.APP, exits.STORE, exits.RUNNING})
 """Exit codes after which starting again would end the same way."""
+TOLD_LATE = frozenset({exits.AGAIN, -signal.SIGTERM, -signal.SIGINT})
+"""How a router ends that was told to stop when it was leaving already, or had not begun to listen."""
 PASSED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -76,11 +78,15 @@ class Supervisor:
                 self._web.stop()
             if status != exits.OK:
                 self._leave_no_folder()
+            # there is nothing left to hurry: a signal would only make another exit code of this one
+            signal.pthread_sigmask(signal.SIG_BLOCK, PASSED)
 
     def _live(self) -> int:
         crashes: list[float] = []
         while True:
             status = self._once()
+            if self._stopping and status in TOLD_LATE:
+                return exits.OK
             if self._stopping or status in FINAL:
                 return status if status >= 0 else 128 - status
             if status == exits.AGAIN:

@@ -100,13 +100,16 @@ class Router:
         return self._restart
 
     def ask_stop(self) -> None:
-        """Leave when what runs has ended; asked again: leave now."""
-        if self._leave.is_set():
+        """Leave when what runs has ended; asked again: leave now. Where it leaves already to start again, this is the
+        first time: it does not start again, and what runs keeps the rest of the grace that it was given."""
+        if self._leave.is_set() and not self._restart:
             self._hurry.set()
+        self._restart = False
         self._leave.set()
 
     def ask_restart(self) -> None:
-        self._restart = True
+        """Leave, and start again; not where it was asked to leave for good."""
+        self._restart = self._restart or not self._leave.is_set()
         self._leave.set()
 
     async def reload(self, changed: Mapping[str, Any] = types.MappingProxyType({})) -> None:

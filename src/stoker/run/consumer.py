@@ -33,6 +33,8 @@ from stoker.wire.frames import TO_RUNNER, Answer, Ask, Assign, Interrupt
 
 POKE = int(signal.SIGUSR1)
 """Sent after a frame that a busy handler should see."""
+NOBODY = -1
+"""The run that is none: before the first, and between two."""
 ASIDE = 50
 """Milliseconds after which a thread that waits for an answer looks whether its job has ended."""
 
@@ -46,9 +48,11 @@ class SoloLine:
         self._busy = 0
         self._missed = True  # what was announced before anybody listened
         self._asks = 0
+        self._answer: Answer | None = None
+        """To the question that is asked, whoever has read it."""
         self._turn = threading.Lock()
         self._pending: Interrupted | None = None
-        self._run = self._asker = -1
+        self._run = self._asker = NOBODY
         self._raise: Callable[[Interrupted], None] = throw
         self.in_handler = False
 
@@ -83,21 +87,26 @@ class SoloLine:
         self._heed()
 
     def ask(self, method: str, params: bytes) -> bytes:
+        run = self._run  # of now: when it is this thread's turn, its job may have ended, and another have begun
         with self._turn:  # threads of the handler ask one after the other
-            run = self._asker = self._run
+            self._check(run)
+            self._asker, self._answer = run, None
             self._asks += 1
-            self.send(Ask(self._run, self._asks, method, params))
+            self.send(Ask(run, self._asks, method, params))
             self._busy += 1
             try:
-                answer = self._answer(self._asks)
+                answer = self._wait()
             finally:
                 self._busy -= 1
             if answer is None:
                 self._give_up()
             self._heed()
-            if self._run != run:
-                raise StokerError("the job that asked has ended")
+            self._check(run)
         return unpack(answer)
+
+    def _check(self, run: int) -> None:
+        if run != self._run or run == NOBODY:
+            raise StokerError("the job that asked has ended")
 
     async def aask(self, method: str, params: bytes) -> bytes:
         return self.ask(method, params)
@@ -137,42 +146,38 @@ class SoloLine:
         else:
             self._raise_pending()
 
-    def _answer(self, number: int) -> Answer | None:
+    def _wait(self) -> Answer | None:
+        """The answer; None when there is none, or the handler is to stop."""
         if threading.get_ident() != self._thread:
-            return self._answer_aside(number)
-        while True:
+            return self._wait_aside()
+        while self._answer is None:
             frame = self._channel.receive()
             if frame is None:
                 self._pending = self._pending or DaemonGone("the daemon is gone")
                 return None
-            if isinstance(frame, Answer) and frame.ask == number:
-                return frame
             self._note(frame)
             if self._stops:
-                return None
+                return self._answer
+        return self._answer
 
     @property
     def _stops(self) -> bool:
         """Whether the handler is to stop."""
         return self._pending is not None and self.in_handler
 
-    def _answer_aside(self, number: int) -> Answer | None:
+    def _wait_aside(self) -> Answer | None:
         """The same in another thread of the handler, which may outlive it: what comes then is not its to read."""
-        answer = None
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
-        while answer is None and self._run == self._asker and not self._stops:
+        while self._answer is None and self._run == self._asker and not self._stops:
             for frame in self._channel.waiting():
-                if isinstance(frame, Answer) and frame.ask == number:
-                    answer = frame
-                else:
-                    self._note(frame)
+                self._note(frame)
             if self._channel.closed:
                 self._pending = self._pending or DaemonGone("the daemon is gone")
                 break
-            if answer is None and not self._stops:
+            if self._answer is None and not self._stops:
                 poll.poll(ASIDE)
-        return answer
+        return self._answer
 
     def _give_up(self) -> None:
         """No answer comes: the handler is to stop, and whichever of its threads has asked."""
@@ -188,6 +193,8 @@ class SoloLine:
     def _note(self, frame: Any) -> None:
         if isinstance(frame, Interrupt) and frame.run == self._run:
             self._pending = interruption(frame)
+        elif isinstance(frame, Answer) and frame.ask == self._asks:
+            self._answer = frame
 
     def _raise_pending(self) -> None:
         if self._pending is not None and self.in_handler and not self._busy:

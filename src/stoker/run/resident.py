@@ -64,13 +64,18 @@ class ThreadLine:
         try:
             self._channel.send(Ask(self._number, number, method, params))
             while (answer := answers.get()) is None:  # woken to be interrupted: that is raised here
-                pass
+                self._give_up()
             return unpack(answer)
         finally:
             self._answers.pop(number, None)
 
     async def aask(self, method: str, params: bytes) -> bytes:
         return await asyncio.to_thread(self.ask, method, params)
+
+    def _give_up(self) -> None:
+        """The handler is to stop. It is told; another thread in which it asks, a coroutine's, would be waited for."""
+        if threading.get_ident() != self._thread and self._early is not None:
+            raise type(self._early)(self._early.reason)
 
     def begin(self, run: Run) -> None:
         """The handler is next, in this thread: from now on it can be interrupted, and is if it was to be before."""

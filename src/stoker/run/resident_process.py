@@ -20,7 +20,7 @@ from typing import Any
 from stoker.model.interrupt import DaemonGone, Interrupted
 from stoker.model.outcome import Returned
 from stoker.run import joblog, process
-from stoker.run.consumer import POKE, SoloLine
+from stoker.run.consumer import NOBODY, POKE, SoloLine
 from stoker.run.executor import Run, execute, outcome_of
 from stoker.run.page import Page
 from stoker.run.preload import Watched
@@ -94,16 +94,16 @@ class QueueLine(SoloLine):
         self.tell()
         super().send(frame)
 
-    def _answer(self, number: int) -> Answer | None:
+    def _wait(self) -> Answer | None:
         self._asking = True
         try:
-            return super()._answer(number)
+            return super()._wait()
         finally:
             self._asking = False
 
     def over(self) -> None:
         """The run is: nothing comes for it any more."""
-        self._run = -1
+        self._run = NOBODY
 
     def end(self, ended: Ended) -> None:
         """Tell how a run ended, soon."""

@@ -11,6 +11,7 @@ import ctypes
 import os
 import sys
 import types
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from stoker.model.interrupt import CancelRequested, Interrupted, TimeLimitExceeded
@@ -47,7 +48,17 @@ def raise_in_loop(error: Interrupted, loop: asyncio.AbstractEventLoop, own: asyn
     if current is None or not _is_in(current):
         cancel_task(loop, own)
         return
-    current.add_done_callback(lambda _: cancel_task(loop, own))  # it may be one that nobody waits for
+    tasks = _handlers(loop, own)
+
+    def cancel() -> None:
+        # it may be one that nobody waits for. Whoever does, and is told at once, is not told twice: that would be in
+        # the middle of its clean-ups
+        if current.done():
+            _cancel(tasks)
+        else:
+            current.add_done_callback(lambda _: _cancel(tasks))
+
+    loop.call_soon_threadsafe(cancel)
     raise asyncio.CancelledError(error.reason)
 
 
@@ -69,13 +80,19 @@ def _is_in(task: asyncio.Task[Any]) -> bool:
 def cancel_task(loop: asyncio.AbstractEventLoop, own: asyncio.Task[Any] | None) -> None:
     """Have the handler's task cancelled, from any thread; on a loop that the handler made itself, whatever runs there.
     Nothing if the loop is closed."""
-
-    def cancel() -> None:
-        for task in sys.modules["asyncio"].all_tasks(loop) if own is None else (own,):
-            task.cancel()
-
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(cancel)
+        loop.call_soon_threadsafe(_cancel, _handlers(loop, own))
+
+
+def _handlers(loop: asyncio.AbstractEventLoop, own: asyncio.Task[Any] | None) -> Collection[asyncio.Task[Any]]:
+    """The tasks to be cancelled; those of now, because what a loop runs at its end, to close it, comes later."""
+    found: Collection[asyncio.Task[Any]] = sys.modules["asyncio"].all_tasks(loop) if own is None else (own,)
+    return found
+
+
+def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 def raise_in_thread(thread: int, error: TimeLimitExceeded | CancelRequested) -> None:

@@ -66,8 +66,9 @@ class Place:
         self.stream.wake.set()
 
     @property
-    def restless(self) -> bool:
-        return self.behind or self.number is not None
+    def untold(self) -> bool:
+        """Whether there is something to tell, now."""
+        return self.joined and (self.behind or self.number is not None)
 
 
 class Topic:
@@ -199,14 +200,17 @@ class Stream:
     async def frames(self) -> AsyncIterator[Frame]:
         """What there is to tell now; ends when nothing is left. A daemon that is away leaves the rest for later."""
         self.wake.clear()
-        for name, place in list(self.places.items()):
-            async for frame in self._take_up(name, place):
-                yield frame
-        # in turns: one topic of which there is always more does not keep the others back
-        while restless := [(name, one) for name, one in self.places.items() if one.joined and one.restless]:
-            for name, place in restless:
-                async for frame in self._guarded(name, place, self._advance(name, place)):
-                    yield frame
+        tried: set[Place] = set()
+        # in turns: one topic of which there is always more does not keep the others back, nor who comes meanwhile
+        while places := [(name, one) for name, one in self.places.items() if one not in tried or one.untold]:
+            for name, place in places:
+                if place not in tried:
+                    tried.add(place)
+                    async for frame in self._take_up(name, place):
+                        yield frame
+                elif place.untold:
+                    async for frame in self._guarded(name, place, self._advance(name, place)):
+                        yield frame
 
     def at_hand(self) -> Iterator[Frame]:
         """Some of what there is to tell now and nobody has to be asked for, at most :data:`BATCH` bytes and an entry of

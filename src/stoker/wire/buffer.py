@@ -123,9 +123,8 @@ class Buffer:
 
     def give(self) -> int:
         """Begin to move: nobody can use it here any more. The descriptor, which stays ours until :meth:`gone`."""
-        if (
-            self._ended is not None
-        ):  # not by check(): no call lies between, so of two threads that move it only one does
+        # not by check(): no call lies between, so of two threads that move it only one does
+        if self._ended is not None:
             raise self._ended
         self._ended = BufferMoved
         return self._fd

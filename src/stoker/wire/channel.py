@@ -30,6 +30,7 @@ class Channel:
         self._ready: deque[Any] = deque()
         self._fds: deque[int] = deque()
         self._lock = threading.Lock()
+        self._look = threading.Lock()
         self._open = True
 
     def fileno(self) -> int:
@@ -56,12 +57,13 @@ class Channel:
         return self._ready.popleft()
 
     def waiting(self) -> list[Any]:
-        """The frames that are there now, without waiting."""
-        while self._open and self._readable():
-            if not self._fill(socket.MSG_DONTWAIT):
-                break
-        found = list(self._ready)
-        self._ready.clear()
+        """The frames that are there now, without waiting. Two threads that look at once do it one after the other."""
+        with self._look:
+            while self._open and self._readable():
+                if not self._fill(socket.MSG_DONTWAIT):
+                    break
+            found = list(self._ready)
+            self._ready.clear()
         return found
 
     @property

@@ -8,6 +8,7 @@ under load a hundred jobs are one write. Descriptors can be sent with a frame.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -89,6 +90,9 @@ class Link(Outgoing):
         # who is gone may have said something before: that is still there to read, and the end comes after it
         while self._backlog:
             close_all(self._backlog.popleft()[1])
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
 
     def _read(self) -> None:
         while self._sock is not None:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,7 +21,7 @@ from stoker.model.outcome import Cancelled, Done, Outcome
 from stoker.run.consumer import POKE, SoloLine
 from stoker.run.executor import Run, execute
 from stoker.run.page import Page, new_file
-from stoker.run.resident_process import QueueLine
+from stoker.run.resident_process import RECALL, QueueLine
 from stoker.wire.channel import Channel
 from stoker.wire.frames import FROM_RUNNER, TO_RUNNER, Answer, Ask, Interrupt
 from tests.unit.run.bench import RESULT_MAX, assign, started
@@ -54,6 +54,36 @@ class Crossed(Channel):
             self.crosses = False
             announce(self._router)
         return found
+
+
+class Swift(Channel):
+    """The answer is there, and something else is announced, before the question is quite sent."""
+
+    def __init__(self, sock: socket.socket, router: Channel) -> None:
+        super().__init__(sock, TO_RUNNER)
+        self._router = router
+
+    def send(self, frame: Any, fds: Sequence[int] = ()) -> None:
+        super().send(frame, fds)
+        if isinstance(frame, Ask):
+            self._router.send(Answer(frame.run, frame.ask, b"7", None))
+            self._router.send(Interrupt(99, RECALL, ""))
+            signal.raise_signal(POKE)
+
+
+class Announced:
+    """A lock that says when somebody waits for it."""
+
+    def __init__(self, lock: Any, waited_for: threading.Event) -> None:
+        self._lock = lock
+        self._waited_for = waited_for
+
+    def __enter__(self) -> None:
+        self._waited_for.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def announce(router: Channel) -> None:
@@ -114,6 +144,21 @@ def test_what_is_announced_between_the_queue_and_the_handler_is_heard(pair: Pair
     page.close()
 
 
+def test_an_answer_that_comes_with_something_else_that_is_announced_is_heard(pair: Pair) -> None:
+    """In a worker: a job behind this one is asked back at the moment when this one asks."""
+    router, theirs = pair
+    page = Page(new_file())
+    line = QueueLine(Swift(theirs, router), page, lambda: None)
+    router.send(assign(run=1))
+    assert line.next() is not None
+    signal.signal(POKE, line.poked)
+    late = threading.Timer(20, theirs.shutdown, (socket.SHUT_RDWR,))
+    late.start()
+    assert line.ask("lucky", b"{}") == b"7"
+    late.cancel()
+    page.close()
+
+
 def test_threads_of_a_handler_may_ask_at_the_same_time(pair: Pair) -> None:
     router, theirs = pair
     line = SoloLine(Channel(theirs, TO_RUNNER))
@@ -151,6 +196,38 @@ def test_a_thread_that_a_job_leaves_behind_reads_nothing_of_the_next(pair: Pair)
         assert found.run == 2
         with pytest.raises(StokerError, match="ended"):
             left.result()
+    page.close()
+
+
+def test_a_thread_that_a_job_leaves_behind_does_not_ask_any_more_when_its_turn_comes(pair: Pair) -> None:
+    """In a worker: it would wait for ever, and the worker for its turn."""
+    router, theirs = pair
+    page = Page(new_file())
+    line = QueueLine(Channel(theirs, TO_RUNNER), page, lambda: None)
+    router.send(assign(run=1))
+    assert line.next() is not None
+    begun = threading.Event()
+
+    def second() -> bytes:
+        line._turn = Announced(line._turn, begun)  # type: ignore[assignment]
+        return line.ask("wait", b"{}")
+
+    with ThreadPoolExecutor(3) as threads:
+        left = [threads.submit(line.ask, "wait", b"{}")]
+        assert isinstance(router.receive(), Ask)
+        left.append(threads.submit(second))
+        assert begun.wait(20)
+        line.over()
+        router.send(assign(run=2))
+        try:
+            found = threads.submit(line.next).result(20)
+        finally:
+            theirs.shutdown(socket.SHUT_RDWR)
+        assert found is not None
+        assert found.run == 2
+        for one in left:
+            with pytest.raises(StokerError, match="ended"):
+                one.result()
     page.close()
 
 
@@ -242,3 +319,45 @@ def test_a_handler_that_runs_a_loop_itself_hears_a_cancel_in_it(pair: Pair) -> N
         return work
 
     assert ended(pair, make) == Cancelled("enough")
+
+
+def test_what_a_handler_returns_after_a_cancel_in_a_loop_of_its_own_counts(pair: Pair) -> None:
+    """What its loop runs at its end, to close it, is not cancelled."""
+
+    def make(router: Channel) -> Callable[..., Any]:
+        async def wait() -> int:
+            try:
+                announce(router)
+                while True:
+                    pass
+            except asyncio.CancelledError:
+                return 1
+
+        def work() -> int:
+            return asyncio.run(wait())
+
+        return work
+
+    assert ended(pair, make) == Done(b"1")
+
+
+def test_a_coroutine_whose_other_task_is_stopped_cleans_up_undisturbed(pair: Pair) -> None:
+    cleaned = []
+
+    def make(router: Channel) -> Callable[..., Any]:
+        async def other() -> None:
+            announce(router)
+            while True:
+                pass
+
+        async def work() -> None:
+            try:
+                await asyncio.create_task(other())
+            finally:
+                await asyncio.sleep(0.001)
+                cleaned.append("all")
+
+        return work
+
+    assert ended(pair, make) == Cancelled("enough")
+    assert cleaned == ["all"]

@@ -84,6 +84,22 @@ def test_a_coroutine_that_waits_stops_at_once(
     assert cleaned.is_set()
 
 
+def test_a_coroutine_that_waits_for_an_answer_stops_at_once(
+    router: tuple[Channel, Channel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread in which it asks would be waited for when its loop is closed."""
+    ours, theirs = router
+
+    async def work(ctx: Context) -> None:
+        await ctx.aask("never")
+
+    threads = begun(theirs, work, tmp_path, monkeypatch)
+    threads.hear(assign(run=1))
+    assert isinstance(ours.receive(), Ask)
+    threads.hear(CANCEL)
+    assert outcome(ours) == Cancelled("enough")
+
+
 def test_one_that_is_cancelled_while_its_error_is_told_ends(
     router: tuple[Channel, Channel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

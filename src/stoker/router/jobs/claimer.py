@@ -222,4 +222,5 @@ class Claimer:
     def _look(self, commands: set[str]) -> None:
         """A rate lets these go on."""
         self._fresh |= commands
+        self._sated.difference_update(command.partition(".")[0] for command in commands)
         self._claim()

@@ -288,7 +288,7 @@ class Resident(Worker):
         begun = runs.index(at) if at in runs else -1
         told = Lost(Fault("Killed", "its worker died before it told how the job ended"), Blame.HOUSE)
         return [
-            (attempt, told if place < begun else attempt.fate(found) if place == begun else NOT_BEGUN)
+            (attempt, attempt.fate(told if place < begun else found) if place <= begun else NOT_BEGUN)
             for place, attempt in enumerate(left)
         ]
 
