@@ -125,8 +125,8 @@ class Library:
         rows = self._db.execute(
             "select id, title, path, state, error, characters,"
             " (select count(*) from passages where source = s.id), (select count(*) from vectors where source = s.id)"
-            " from sources s where ?1 is null or s.id = ?1 order by added, id",
-            (source,),
+            " from sources s where ? is null or s.id = ? order by added, id",
+            (source, source),
         )
         return [Shelved(*row) for row in rows]
 

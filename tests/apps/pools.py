@@ -28,6 +28,7 @@ apart = Product("apart")
 heavy = Product("heavy", weight=3)
 light = Product("light")
 kept = Product("kept", reserved=2)
+lone = Product("lone", isolation="process")
 bare = Product("bare", isolation="process", workers=1, max_workers=1)
 
 
@@ -104,6 +105,12 @@ def recites(pieces: int, ctx: Context) -> int:
 
 @one.command
 def where() -> int:
+    return os.getpid()
+
+
+@lone.command
+def stays(gate: str) -> int:
+    hold(gate)
     return os.getpid()
 
 

@@ -62,10 +62,11 @@ def test_workers_share_their_products_load(daemon: Daemon) -> None:
 
 
 def test_a_wait_for_a_busy_pool_is_explained(daemon: Daemon) -> None:
-    running = [daemon.client.submit("one.waits", {"gate": "full"}) for _ in range(2)]
+    """In a pool whose jobs were never fast, so that none is sent ahead."""
+    running = [daemon.client.submit("lone.stays", {"gate": "full"}) for _ in range(2)]
     daemon.wait_here("full")
-    assert "all 1 slots of the pool one are busy" in str(running[1].record().why)
-    assert pool(daemon, "one")["busy"] == 1
+    assert "all 1 slots of the pool lone are busy" in str(running[1].record().why)
+    assert pool(daemon, "lone")["busy"] == 1
     daemon.open_gate("full")
     assert len({job.result(20) for job in running}) == 1
 
